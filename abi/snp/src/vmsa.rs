@@ -1,0 +1,270 @@
+//! The VMSA: a vCPU's saved state at one VMPL (APM vol. 2 table B-4).
+//!
+//! Everything that SEV-SNP saves is here up to the YMM registers; what lies above (LBR stack, AVX-512) is reserved.
+
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// A segment register. Attributes are packed: descriptor byte 5 in bits 7:0, then AVL, L, D/B, G in 11:8.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+#[allow(missing_docs)]
+pub struct Segment {
+    pub selector: U16,
+    pub attributes: U16,
+    pub limit: U32,
+    pub base: U64,
+}
+
+impl Segment {
+    /// A segment register with these contents.
+    pub const fn new(selector: u16, attributes: u16, limit: u32, base: u64) -> Segment {
+        Segment {
+            selector: U16::new(selector),
+            attributes: U16::new(attributes),
+            limit: U32::new(limit),
+            base: U64::new(base),
+        }
+    }
+}
+
+/// A VMSA page.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+#[allow(missing_docs)]
+pub struct Vmsa {
+    /// ES.
+    pub es: Segment,
+    pub cs: Segment,
+    pub ss: Segment,
+    pub ds: Segment,
+    pub fs: Segment,
+    pub gs: Segment,
+    pub gdtr: Segment,
+    pub ldtr: Segment,
+    pub idtr: Segment,
+    pub tr: Segment,
+    pub pl0_ssp: U64,
+    pub pl1_ssp: U64,
+    pub pl2_ssp: U64,
+    pub pl3_ssp: U64,
+    pub u_cet: U64,
+    pub reserved_c8: [u8; 0x2],
+    /// The VMPL that VMRUN enters.
+    pub vmpl: u8,
+    pub cpl: u8,
+    pub reserved_cc: [u8; 0x4],
+    pub efer: U64,
+    pub reserved_d8: [u8; 0x68],
+    pub xss: U64,
+    pub cr4: U64,
+    /// With the C-bit.
+    pub cr3: U64,
+    pub cr0: U64,
+    pub dr7: U64,
+    pub dr6: U64,
+    pub rflags: U64,
+    pub rip: U64,
+    pub dr0: U64,
+    pub dr1: U64,
+    pub dr2: U64,
+    pub dr3: U64,
+    pub dr0_mask: U64,
+    pub dr1_mask: U64,
+    pub dr2_mask: U64,
+    pub dr3_mask: U64,
+    pub reserved_1c0: [u8; 0x18],
+    pub rsp: U64,
+    pub s_cet: U64,
+    pub ssp: U64,
+    pub isst_addr: U64,
+    pub rax: U64,
+    pub star: U64,
+    pub lstar: U64,
+    pub cstar: U64,
+    pub sfmask: U64,
+    pub kernel_gs_base: U64,
+    pub sysenter_cs: U64,
+    pub sysenter_esp: U64,
+    pub sysenter_eip: U64,
+    pub cr2: U64,
+    pub reserved_248: [u8; 0x20],
+    pub g_pat: U64,
+    pub dbgctl: U64,
+    pub br_from: U64,
+    pub br_to: U64,
+    pub last_excp_from: U64,
+    pub last_excp_to: U64,
+    pub reserved_298: [u8; 0x48],
+    pub spec_ctrl: U64,
+    pub pkru: U32,
+    pub tsc_aux: U32,
+    /// 8.32 fixed point.
+    pub tsc_scale: U64,
+    pub tsc_offset: U64,
+    pub reg_prot_nonce: U64,
+    pub rcx: U64,
+    pub rdx: U64,
+    pub rbx: U64,
+    pub secure_avic_control: U64,
+    pub rbp: U64,
+    pub rsi: U64,
+    pub rdi: U64,
+    pub r8: U64,
+    pub r9: U64,
+    pub r10: U64,
+    pub r11: U64,
+    pub r12: U64,
+    pub r13: U64,
+    pub r14: U64,
+    pub r15: U64,
+    pub reserved_380: [u8; 0x10],
+    pub guest_exit_info_1: U64,
+    pub guest_exit_info_2: U64,
+    /// Event that was being delivered at the exit.
+    pub guest_exit_int_info: U64,
+    pub guest_nrip: U64,
+    pub sev_features: U64,
+    pub vintr_ctrl: U64,
+    pub guest_exit_code: U64,
+    pub virtual_tom: U64,
+    pub tlb_id: U64,
+    pub pcpu_id: U64,
+    /// Event to deliver at VMRUN (alternate injection).
+    pub event_inj: U64,
+    pub xcr0: U64,
+    pub reserved_3f0: [u8; 0x10],
+    pub x87_dp: U64,
+    pub mxcsr: U32,
+    /// Tag word, two bits a register.
+    pub x87_ftw: U16,
+    pub x87_fsw: U16,
+    pub x87_fcw: U16,
+    pub x87_fop: U16,
+    pub x87_ds: U16,
+    pub x87_cs: U16,
+    pub x87_rip: U64,
+    /// The x87 stack: eight mantissas of 8 bytes, then eight sign-and-exponents of 2 bytes. Not FXSAVE's order.
+    pub x87_registers: [u8; 80],
+    /// XMM0 to XMM15.
+    pub xmm: [u8; 256],
+    /// Upper halves of YMM0 to YMM15.
+    pub ymm_hi: [u8; 256],
+    pub reserved_670: [u8; 0x990],
+}
+
+crate::assert_layout!(Segment, size 16, attributes @ 2, limit @ 4, base @ 8);
+crate::assert_layout!(Vmsa, size 4096,
+    es @ 0x0,
+    cs @ 0x10,
+    ss @ 0x20,
+    ds @ 0x30,
+    fs @ 0x40,
+    gs @ 0x50,
+    gdtr @ 0x60,
+    ldtr @ 0x70,
+    idtr @ 0x80,
+    tr @ 0x90,
+    pl0_ssp @ 0xa0,
+    pl1_ssp @ 0xa8,
+    pl2_ssp @ 0xb0,
+    pl3_ssp @ 0xb8,
+    u_cet @ 0xc0,
+    vmpl @ 0xca,
+    cpl @ 0xcb,
+    efer @ 0xd0,
+    xss @ 0x140,
+    cr4 @ 0x148,
+    cr3 @ 0x150,
+    cr0 @ 0x158,
+    dr7 @ 0x160,
+    dr6 @ 0x168,
+    rflags @ 0x170,
+    rip @ 0x178,
+    dr0 @ 0x180,
+    dr1 @ 0x188,
+    dr2 @ 0x190,
+    dr3 @ 0x198,
+    dr0_mask @ 0x1a0,
+    dr1_mask @ 0x1a8,
+    dr2_mask @ 0x1b0,
+    dr3_mask @ 0x1b8,
+    rsp @ 0x1d8,
+    s_cet @ 0x1e0,
+    ssp @ 0x1e8,
+    isst_addr @ 0x1f0,
+    rax @ 0x1f8,
+    star @ 0x200,
+    lstar @ 0x208,
+    cstar @ 0x210,
+    sfmask @ 0x218,
+    kernel_gs_base @ 0x220,
+    sysenter_cs @ 0x228,
+    sysenter_esp @ 0x230,
+    sysenter_eip @ 0x238,
+    cr2 @ 0x240,
+    g_pat @ 0x268,
+    dbgctl @ 0x270,
+    br_from @ 0x278,
+    br_to @ 0x280,
+    last_excp_from @ 0x288,
+    last_excp_to @ 0x290,
+    spec_ctrl @ 0x2e0,
+    pkru @ 0x2e8,
+    tsc_aux @ 0x2ec,
+    tsc_scale @ 0x2f0,
+    tsc_offset @ 0x2f8,
+    reg_prot_nonce @ 0x300,
+    rcx @ 0x308,
+    rdx @ 0x310,
+    rbx @ 0x318,
+    secure_avic_control @ 0x320,
+    rbp @ 0x328,
+    rsi @ 0x330,
+    rdi @ 0x338,
+    r8 @ 0x340,
+    r9 @ 0x348,
+    r10 @ 0x350,
+    r11 @ 0x358,
+    r12 @ 0x360,
+    r13 @ 0x368,
+    r14 @ 0x370,
+    r15 @ 0x378,
+    guest_exit_info_1 @ 0x390,
+    guest_exit_info_2 @ 0x398,
+    guest_exit_int_info @ 0x3a0,
+    guest_nrip @ 0x3a8,
+    sev_features @ 0x3b0,
+    vintr_ctrl @ 0x3b8,
+    guest_exit_code @ 0x3c0,
+    virtual_tom @ 0x3c8,
+    tlb_id @ 0x3d0,
+    pcpu_id @ 0x3d8,
+    event_inj @ 0x3e0,
+    xcr0 @ 0x3e8,
+    x87_dp @ 0x400,
+    mxcsr @ 0x408,
+    x87_ftw @ 0x40c,
+    x87_fsw @ 0x40e,
+    x87_fcw @ 0x410,
+    x87_fop @ 0x412,
+    x87_ds @ 0x414,
+    x87_cs @ 0x416,
+    x87_rip @ 0x418,
+    x87_registers @ 0x420,
+    xmm @ 0x470,
+    ymm_hi @ 0x570,
+);
+
+/// PAT at reset (APM vol. 2 §7.8.2).
+pub const G_PAT_RESET: u64 = 0x0007_0406_0007_0406;
+/// DR6 at reset.
+pub const DR6_RESET: u64 = 0xFFFF_0FF0;
+/// DR7 at reset.
+pub const DR7_RESET: u64 = 0x400;
+/// MXCSR at reset.
+pub const MXCSR_RESET: u32 = 0x1F80;
+/// x87 control word after FNINIT.
+pub const FCW_INIT: u16 = 0x37F;
