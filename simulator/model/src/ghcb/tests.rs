@@ -1,0 +1,1 @@
+//! Tests of GHCB requests and replies.
