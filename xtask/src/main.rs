@@ -1,2 +1,33 @@
+//! `cargo xtask`: everything a person does with this checkout, each as one command.
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod apt;
+mod build;
+mod cli;
+mod compile;
+mod cpio;
+mod guest;
+mod host;
+mod packages;
+mod paths;
+mod process;
+mod qemu;
+mod report;
+mod run;
+mod toolchain;
+mod tour;
+mod ui;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match cli::Cli::parse().execute() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! `build` and `clean`: the binaries, and the IGVM images made of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::compile::{self, Program};
+use crate::paths::Paths;
+use crate::process;
+use crate::ui;
+
+/// Time for one image: hashing a kernel and a few megabytes.
+const IMAGE_LIMIT: Duration = Duration::from_secs(60);
+
+/// What vouches for Linux: three files, whose digests go into the image.
+#[derive(Clone, Debug)]
+pub struct LinuxFiles {
+    /// The bzImage.
+    pub kernel: PathBuf,
+    /// The initial RAM disk.
+    pub initrd: PathBuf,
+    /// A file with the command line.
+    pub command_line: PathBuf,
+}
+
+/// What is in an image.
+#[derive(Clone, Debug)]
+pub enum Contents<'a> {
+    /// SVSM, boot stub, and the digests of what the stub loads.
+    Linux(&'a LinuxFiles),
+    /// SVSM and test guest.
+    Probe,
+    /// The conformance payload alone, in the SVSM's place.
+    Conformance,
+}
+
+/// An image and what its measurement is.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// The IGVM file.
+    pub path: PathBuf,
+    /// Its launch digest, in hexadecimal.
+    pub digest: String,
+}
+
+/// Builds all that boots, and the images that need no Linux.
+pub fn build(paths: &Paths) -> Result<()> {
+    let _lock = paths.lock()?;
+    compile::bare_metal(paths, &Program::ALL)?;
+    for program in Program::ALL {
+        let path = program.path(paths);
+        let size = fs::metadata(&path)?.len();
+        println!("{:>9} bytes  {}", size, paths.show(&path));
+    }
+    for (name, contents) in [
+        ("conformance", Contents::Conformance),
+        ("probe", Contents::Probe),
+    ] {
+        let image = image(paths, name, &contents)?;
+        println!(
+            "{:>9} bytes  {}  launch digest {}",
+            fs::metadata(&image.path)?.len(),
+            paths.show(&image.path),
+            image.digest
+        );
+    }
+    Ok(())
+}
+
+/// Makes an image of binaries that are built.
+pub fn image(paths: &Paths, name: &str, contents: &Contents) -> Result<Image> {
+    let tool = compile::igvm_tool(paths)?;
+    fs::create_dir_all(paths.images())?;
+    let path = paths.images().join(format!("{name}.igvm"));
+    let mut command = Command::new(&tool);
+    command.arg("build");
+    match contents {
+        Contents::Conformance => {
+            command
+                .arg("--payload")
+                .arg(Program::Conformance.path(paths));
+        }
+        Contents::Probe => {
+            command.arg("--svsm").arg(Program::Svsm.path(paths));
+            command.arg("--guest").arg(Program::Probe.path(paths));
+        }
+        Contents::Linux(files) => {
+            command.arg("--svsm").arg(Program::Svsm.path(paths));
+            command.arg("--guest").arg(Program::Shim.path(paths));
+            command.arg("--kernel").arg(&files.kernel);
+            command.arg("--initrd").arg(&files.initrd);
+            command.arg("--cmdline").arg(&files.command_line);
+        }
+    }
+    command.arg("--output").arg(&path);
+    process::check(&mut command, IMAGE_LIMIT, |_| {}).context("cannot make the image")?;
+    let digest = measure(&tool, &path)?;
+    Ok(Image { path, digest })
+}
+
+/// The launch digest of an image, as the tool computes it from the finished file.
+pub fn measure(tool: &Path, image: &Path) -> Result<String> {
+    let text = process::check(
+        Command::new(tool).arg("measure").arg(image),
+        IMAGE_LIMIT,
+        |_| {},
+    )?
+    .stdout;
+    hexadecimal(&text)
+        .with_context(|| format!("`measure` printed no launch digest of 96 digits: {text:?}"))
+}
+
+/// The first SHA-384 digest in `text`.
+pub fn hexadecimal(text: &str) -> Option<String> {
+    text.split(|character: char| !character.is_ascii_hexdigit())
+        .find(|word| word.len() == 96)
+        .map(str::to_ascii_lowercase)
+}
+
+/// Removes the cache.
+pub fn clean(paths: &Paths) -> Result<()> {
+    if !paths.cache.exists() {
+        return Ok(());
+    }
+    let lock = paths.lock()?;
+    fs::remove_dir_all(&paths.cache)
+        .with_context(|| format!("cannot remove {}", paths.cache.display()))?;
+    drop(lock);
+    ui::note(format!("removed {}", paths.show(&paths.cache)));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_found_among_words() {
+        let digest = "0a".repeat(48);
+        assert_eq!(
+            hexadecimal(&format!("launch digest: {digest}\n")),
+            Some(digest)
+        );
+        assert_eq!(hexadecimal("launch digest: 0a0b"), None);
+    }
+}

@@ -1,0 +1,137 @@
+//! The command line. Its help is the first documentation a newcomer reads, so it says what a command does, what it
+//! needs and what to try next.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::paths::Paths;
+use crate::{build, run};
+
+/// Builds, starts, tests and measures the Macadamia SVSM.
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    after_help = "\
+Start with `cargo xtask run`: it builds the SVSM and a software SNP machine, fetches Debian's cloud kernel, and boots
+that kernel under the SVSM in QEMU. Nothing but QEMU is installed; everything else is kept in target/macadamia, and
+`cargo xtask clean` removes it.
+
+`cargo xtask COMMAND --help` says more about each."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Boot a guest under the SVSM and show its console
+    #[command(after_help = "\
+On a terminal Linux ends in a shell (leave it with `exit`; Ctrl-A X ends QEMU). Elsewhere, or with --tour, it prints
+what it found of SEV-SNP and the SVSM, and powers off.
+
+Examples:
+  cargo xtask run --cpus 4 --memory 4G
+  cargo xtask run --payload probe              a test guest instead of Linux; needs nothing but QEMU
+  cargo xtask run --trace vmgexit,rmp          the machine's view, in target/macadamia/logs/run.machine.log
+  cargo xtask run --append 'loglevel=7'        more on Linux's command line; it is measured like all of it
+  cargo xtask run --kernel bzImage --initrd initrd.img --tour")]
+    Run(run::Options),
+    /// Run every check of the project and end with one line of counts
+    Test,
+    /// Measure boot times, memory and code size, and print a table
+    Bench,
+    /// Build everything that boots, and the IGVM images without Linux
+    #[command(after_help = "\
+The bare-metal crates need `core` for x86_64-unknown-none. xtask takes it from rustup where that has the target or can
+fetch it, else builds it from Debian's rust-src, else from the folder that MACADAMIA_RUST_SRC names (an unpacked
+`library` of the compiler's version).")]
+    Build,
+    /// Fetch the guest's kernel, make its initial RAM disk and the IGVM image that vouches for both
+    Image(run::Guest),
+    /// Remove target/macadamia: builds, packages, images and logs
+    Clean,
+}
+
+/// What runs as guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Payload {
+    /// An unmodified Linux kernel, started by the boot stub
+    Linux,
+    /// The test guest that makes every SVSM call, well-formed and hostile
+    Probe,
+}
+
+/// A guest's size.
+#[derive(Args, Clone, Debug)]
+pub struct Size {
+    /// Virtual processors
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
+    pub cpus: u32,
+    /// RAM, in MiB or with a suffix (512M, 4G)
+    #[arg(long, default_value = "1G", value_name = "SIZE", value_parser = memory)]
+    pub memory: u64,
+}
+
+impl Cli {
+    /// Does what was asked for.
+    pub fn execute(self) -> Result<ExitCode> {
+        let paths = Paths::find()?;
+        match self.command {
+            Command::Run(options) => run::run(&paths, &options),
+            Command::Test => anyhow::bail!("not there yet"),
+            Command::Bench => anyhow::bail!("not there yet"),
+            Command::Build => build::build(&paths).map(|()| ExitCode::SUCCESS),
+            Command::Image(guest) => run::image(&paths, &guest).map(|()| ExitCode::SUCCESS),
+            Command::Clean => build::clean(&paths).map(|()| ExitCode::SUCCESS),
+        }
+    }
+}
+
+/// `512`, `512M` and `4G`, in MiB.
+fn memory(text: &str) -> Result<u64, String> {
+    let (digits, factor) = match text.strip_suffix(['G', 'g']) {
+        Some(digits) => (digits, 1024),
+        None => (text.strip_suffix(['M', 'm']).unwrap_or(text), 1),
+    };
+    digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(factor))
+        .filter(|mebibytes| (64..=1024 * 1024).contains(mebibytes))
+        .ok_or_else(|| format!("{text:?} is no size from 64M to 1024G"))
+}
+
+/// Seconds.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    text.strip_suffix('s')
+        .unwrap_or(text)
+        .parse()
+        .map(Duration::from_secs)
+        .map_err(|_| format!("{text:?} is no number of seconds"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_are_read_with_and_without_suffix() {
+        assert_eq!(memory("512"), Ok(512));
+        assert_eq!(memory("512M"), Ok(512));
+        assert_eq!(memory("4G"), Ok(4096));
+        assert!(memory("4T").is_err());
+        assert!(memory("1").is_err());
+        assert!(memory("99999999999999999999G").is_err());
+    }
+}

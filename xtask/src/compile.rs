@@ -1,0 +1,175 @@
+//! Cargo builds: the bare-metal binaries, and the host tool that makes images of them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::paths::Paths;
+use crate::process;
+use crate::toolchain::{Library, TARGET};
+use crate::ui::Progress;
+
+const LIMIT: Duration = Duration::from_secs(1200);
+
+/// What can be built, by its package name; the binary has the same one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// The software SNP machine.
+    Machine,
+    /// The test payload that runs at VMPL0 in the SVSM's place.
+    Conformance,
+    /// The SVSM.
+    Svsm,
+    /// The boot stub that starts Linux.
+    Shim,
+    /// The test guest.
+    Probe,
+}
+
+impl Program {
+    /// All of them.
+    pub const ALL: [Program; 5] = [
+        Program::Machine,
+        Program::Conformance,
+        Program::Svsm,
+        Program::Shim,
+        Program::Probe,
+    ];
+
+    /// Package and binary.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Program::Machine => "snp-machine",
+            Program::Conformance => "snp-conformance",
+            Program::Svsm => "svsm-kernel",
+            Program::Shim => "guest-shim",
+            Program::Probe => "guest-probe",
+        }
+    }
+
+    /// Where the build puts it.
+    pub fn path(self, paths: &Paths) -> PathBuf {
+        paths
+            .bare()
+            .join(TARGET)
+            .join("release")
+            .join(self.name())
+    }
+}
+
+/// Name of the image tool's package and binary.
+pub const IGVM_TOOL: &str = "macadamia-igvm";
+
+/// Builds `programs` for bare metal.
+pub fn bare_metal(paths: &Paths, programs: &[Program]) -> Result<()> {
+    let mut cargo = bare_metal_command(paths, "build")?;
+    cargo.arg("--keep-going");
+    for program in programs {
+        cargo.args(["--package", program.name()]);
+    }
+    run_cargo(&mut cargo, "building for bare metal")?;
+    for program in programs {
+        let path = program.path(paths);
+        if !path.is_file() {
+            bail!("{} has no binary of its own name", program.name());
+        }
+    }
+    Ok(())
+}
+
+/// A cargo command with all that bare-metal builds need; `clippy` wants the same.
+pub fn bare_metal_command(paths: &Paths, verb: &str) -> Result<Command> {
+    let library = Library::find(paths)?;
+    let mut cargo = cargo(paths, verb);
+    library.apply(&mut cargo);
+    cargo
+        .args(["--release", "--target", TARGET])
+        .env("CARGO_TARGET_DIR", paths.bare())
+        .env("RUSTFLAGS", flags(paths, &library))
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    Ok(cargo)
+}
+
+/// Builds the image tool, and says where it is.
+pub fn igvm_tool(paths: &Paths) -> Result<PathBuf> {
+    let mut cargo = cargo(paths, "build");
+    cargo
+        .args(["--release", "--package", IGVM_TOOL])
+        .env("CARGO_TARGET_DIR", paths.host());
+    run_cargo(&mut cargo, "building the image tool")?;
+    let path = paths.host().join("release").join(IGVM_TOOL);
+    if !path.is_file() {
+        bail!("the package {IGVM_TOOL} has no binary of its own name");
+    }
+    Ok(path)
+}
+
+/// Cargo, as this xtask was started by.
+pub fn cargo(paths: &Paths, verb: &str) -> Command {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(program);
+    command.arg(verb).current_dir(&paths.root);
+    command
+}
+
+/// Runs a cargo command with progress; says a word only when it had something to do.
+pub fn run_cargo(cargo: &mut Command, what: &str) -> Result<()> {
+    let progress = Progress::start(what);
+    let mut compiled = 0;
+    let finished = process::run(cargo, LIMIT, |line| {
+        let line = line.trim();
+        if line.starts_with("Compiling") || line.starts_with("Checking") {
+            compiled += 1;
+        }
+        progress.detail(line);
+    })
+    .context(what.to_owned())?;
+    if !finished.status.success() {
+        drop(progress);
+        bail!("{what} failed:\n{}", errors_of(&finished.all));
+    }
+    if compiled > 0 {
+        progress.done(format!("{what}: {compiled} crates"));
+    } else {
+        progress.quiet();
+    }
+    Ok(())
+}
+
+/// Flags for bare metal. Paths of this machine are mapped away, so that the same sources measure the same everywhere.
+fn flags(paths: &Paths, library: &Library) -> String {
+    let mut flags = String::from("-Crelocation-model=static -Cforce-frame-pointers=yes");
+    let mut remap = |from: &Path, to: &str| {
+        // The variable separates flags by spaces, so a path that has one cannot be mapped.
+        let from = from.to_string_lossy();
+        if !from.contains(char::is_whitespace) {
+            flags.push_str(&format!(" --remap-path-prefix={from}={to}"));
+        }
+    };
+    remap(&paths.root, ".");
+    if let Library::Source(folder) = library {
+        remap(folder, "library");
+    }
+    if let Some(home) = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")))
+    {
+        remap(&home.join("registry/src"), "registry");
+    }
+    flags
+}
+
+/// Cargo's output without the lines of what went well.
+fn errors_of(output: &str) -> String {
+    const WELL: [&str; 5] = ["Compiling", "Checking", "Downloaded", "Downloading", "Fresh"];
+    let kept: Vec<&str> = output
+        .lines()
+        .filter(|line| {
+            let line = line.trim_start();
+            !WELL.iter().any(|word| line.starts_with(word))
+        })
+        .collect();
+    process::last_lines(&kept.join("\n"), 120)
+}

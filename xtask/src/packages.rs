@@ -1,0 +1,95 @@
+//! Everything that comes from outside of the checkout and of cargo: the one place that names packages and suites.
+//! Versions are resolved at run time by [`crate::apt`], because suites move.
+
+/// A program that the project runs, and the package that has it.
+pub struct Tool {
+    /// What must be in the search path.
+    pub program: &'static str,
+    /// What to install where it is missing.
+    pub package: &'static str,
+}
+
+/// QEMU: the machine that everything boots on.
+pub const QEMU: Tool = Tool {
+    program: "qemu-system-x86_64",
+    package: "qemu-system-x86",
+};
+
+/// Decompresses the kernel's modules.
+pub const XZ: Tool = Tool {
+    program: "xz",
+    package: "xz-utils",
+};
+
+/// Which of the versions on offer is wanted.
+#[derive(Clone, Copy, Debug)]
+pub enum Version<'a> {
+    /// The newest.
+    Newest,
+    /// The newest whose upstream part is this one.
+    Upstream(&'a str),
+}
+
+/// Packages that are fetched together and unpacked into one folder of the cache; nothing of them is installed.
+#[derive(Clone, Copy, Debug)]
+pub struct Bundle<'a> {
+    /// Name of the folder.
+    pub name: &'static str,
+    /// Suites, in the order they are asked.
+    pub suites: &'static [&'static str],
+    /// The package to start from.
+    pub package: &'static str,
+    /// Dependencies whose names start with one of these are fetched too, and theirs.
+    pub follow: &'static [&'static str],
+    /// Which version.
+    pub version: Version<'a>,
+}
+
+/// The guest's kernel. Since 7.x Debian splits it: image → binary and modules.
+pub const KERNEL: Bundle<'static> = Bundle {
+    name: "linux",
+    suites: &["trixie-backports", "forky", "sid"],
+    package: "linux-image-cloud-amd64",
+    follow: &["linux-image-", "linux-binary-", "linux-modules-"],
+    version: Version::Newest,
+};
+
+/// The guest's userland. From a suite that is named rather than the machine's own, so that the initial RAM disk, and
+/// with it the launch digest, is the same everywhere.
+pub const BUSYBOX: Bundle<'static> = Bundle {
+    name: "busybox",
+    suites: &["bookworm"],
+    package: "busybox-static",
+    follow: &[],
+    version: Version::Newest,
+};
+
+/// The source of `core` and `alloc`, which must be the compiler's own version.
+pub const fn rust_source(compiler: &str) -> Bundle<'_> {
+    Bundle {
+        name: "rust-src",
+        suites: &["trixie-backports", "forky", "sid"],
+        package: "rust-src",
+        follow: &[],
+        version: Version::Upstream(compiler),
+    }
+}
+
+/// Where a package has the library's source.
+pub const RUST_LIBRARY: &str = "usr/src";
+
+/// A second QEMU, newer than Debian 12's, with what it needs that Debian 12 has not.
+pub const NEWER_QEMU: Bundle<'static> = Bundle {
+    name: "qemu-newer",
+    suites: &["bookworm-backports"],
+    package: "qemu-system-x86",
+    follow: &[
+        "qemu-system-common",
+        "qemu-system-data",
+        "seabios",
+    ],
+    version: Version::Newest,
+};
+
+/// The keyring that all of them are verified with; Debian installs it with apt.
+pub const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";

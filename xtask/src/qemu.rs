@@ -1,0 +1,351 @@
+//! The one place that knows QEMU's command line, and the run of a machine: console live, both logs kept, time limits.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::packages;
+use crate::paths::Paths;
+
+/// What is started.
+#[derive(Clone, Debug)]
+pub enum Payload {
+    /// The software SNP machine with an IGVM image.
+    Snp {
+        /// The machine's ELF.
+        machine: PathBuf,
+        /// The image.
+        image: PathBuf,
+        /// The machine's options, for example its trace filters.
+        options: String,
+        /// fw_cfg files: name and content.
+        files: Vec<(&'static str, PathBuf)>,
+    },
+    /// Linux without SVSM and SNP, as the measure of what those cost.
+    Plain {
+        /// The bzImage.
+        kernel: PathBuf,
+        /// The initial RAM disk.
+        initrd: PathBuf,
+        /// Linux's command line.
+        command_line: String,
+    },
+}
+
+/// A machine to be started.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// QEMU's program.
+    pub qemu: PathBuf,
+    /// What it starts.
+    pub payload: Payload,
+    /// Virtual processors.
+    pub cpus: u32,
+    /// RAM in MiB.
+    pub memory: u64,
+}
+
+/// How a run is watched.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    /// Stem of the log files' names.
+    pub name: String,
+    /// Time for all of it.
+    pub limit: Duration,
+    /// Time without any output.
+    pub silence: Duration,
+    /// Whether standard output gets the console as it comes.
+    pub live: bool,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// QEMU ended with this status. 0 is a power-off or a reset; an odd one is the machine's own
+    /// (value × 2 + 1, by the isa-debug-exit device).
+    Status(i32),
+    /// A signal ended QEMU.
+    Signal,
+    /// The time limit.
+    TimedOut,
+    /// Too long without output.
+    Silent,
+}
+
+/// A line of the console with the time since QEMU's start.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// When it was complete.
+    pub at: Duration,
+    /// Its text, without line end.
+    pub text: String,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// How it ended.
+    pub end: End,
+    /// Wall time.
+    pub took: Duration,
+    /// The console.
+    pub lines: Vec<Line>,
+    /// What QEMU itself said.
+    pub errors: String,
+    /// The console's log.
+    pub serial_log: PathBuf,
+    /// The machine's log.
+    pub machine_log: PathBuf,
+}
+
+impl Outcome {
+    /// The first line with `text` in it.
+    pub fn line(&self, text: &str) -> Option<&Line> {
+        self.lines.iter().find(|line| line.text.contains(text))
+    }
+
+    /// The machine's own log.
+    pub fn machine_text(&self) -> String {
+        fs::read(&self.machine_log)
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
+    }
+}
+
+/// QEMU's program: the one asked for, else the installed one.
+pub fn program(asked: Option<&Path>) -> PathBuf {
+    asked.map_or_else(|| packages::QEMU.program.into(), Path::to_path_buf)
+}
+
+/// QEMU's version, for example 7.2.22.
+pub fn version(qemu: &Path) -> Result<String> {
+    let text = crate::process::output(Command::new(qemu).arg("--version"))?;
+    text.split("version ")
+        .nth(1)
+        .and_then(|rest| rest.split_whitespace().next())
+        .map(str::to_owned)
+        .with_context(|| format!("{} is no QEMU: it says {text:?}", qemu.display()))
+}
+
+impl Machine {
+    /// Starts it and waits for its end.
+    pub fn run(&self, paths: &Paths, watch: &Watch) -> Result<Outcome> {
+        let logs = Logs::new(paths, &watch.name)?;
+        let mut command = self.command(&logs);
+        command
+            .args(["-serial", "stdio"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&logs.errors)?);
+        let started = Instant::now();
+        let mut child = self.spawn(&mut command)?;
+        let output = child.stdout.take().context("no standard output")?;
+        let (end, lines) = follow(&mut child, output, watch, &logs.serial, started)?;
+        Ok(logs.outcome(end, started, lines))
+    }
+
+    /// Starts it with this terminal as its console. Ctrl-A X ends it.
+    pub fn run_on_terminal(&self, paths: &Paths, name: &str) -> Result<Outcome> {
+        let logs = Logs::new(paths, name)?;
+        let mut command = self.command(&logs);
+        command
+            .arg("-chardev")
+            .arg(format!(
+                "stdio,id=console,mux=on,signal=off,logfile={}",
+                comma(&logs.serial)
+            ))
+            .args(["-serial", "chardev:console"]);
+        let started = Instant::now();
+        let mut child = self.spawn(&mut command)?;
+        let end = end_of(&mut child)?;
+        let text = fs::read(&logs.serial).unwrap_or_default();
+        let lines = String::from_utf8_lossy(&text)
+            .lines()
+            .map(|text| Line {
+                at: Duration::ZERO,
+                text: text.trim_end().to_owned(),
+            })
+            .collect();
+        Ok(logs.outcome(end, started, lines))
+    }
+
+    fn spawn(&self, command: &mut Command) -> Result<Child> {
+        command
+            .spawn()
+            .with_context(|| format!("cannot start {}", self.qemu.display()))
+    }
+
+    /// All flags but the console.
+    fn command(&self, logs: &Logs) -> Command {
+        let mut command = Command::new(&self.qemu);
+        command
+            .args(["-accel", "tcg,thread=multi", "-M", "q35"])
+            .args(["-smp", &self.cpus.to_string()])
+            .args(["-m", &format!("{}M", self.memory)])
+            .args(["-nodefaults", "-display", "none", "-monitor", "none"])
+            .arg("-no-reboot");
+        match &self.payload {
+            Payload::Snp {
+                machine,
+                image,
+                options,
+                files,
+            } => {
+                command
+                    // 48 bits, because the C-bit is bit 47 of a nested page walk's address.
+                    .args(["-cpu", "max,+svm,+npt,phys-bits=48"])
+                    .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"])
+                    .arg("-debugcon")
+                    .arg(format!("file:{}", logs.machine.display()))
+                    .arg("-kernel")
+                    .arg(machine)
+                    .arg("-initrd")
+                    .arg(image)
+                    .args(["-append", options]);
+                for (name, path) in files {
+                    command
+                        .arg("-fw_cfg")
+                        .arg(format!("name={name},file={}", comma(path)));
+                }
+            }
+            Payload::Plain {
+                kernel,
+                initrd,
+                command_line,
+            } => {
+                command
+                    .args(["-cpu", "max,phys-bits=48"])
+                    .arg("-kernel")
+                    .arg(kernel)
+                    .arg("-initrd")
+                    .arg(initrd)
+                    .args(["-append", command_line]);
+            }
+        }
+        command
+    }
+}
+
+/// The files of one run, old ones of the same name removed.
+struct Logs {
+    serial: PathBuf,
+    machine: PathBuf,
+    errors: PathBuf,
+}
+
+impl Logs {
+    fn new(paths: &Paths, name: &str) -> Result<Logs> {
+        fs::create_dir_all(paths.logs())?;
+        let file = |kind: &str| paths.logs().join(format!("{name}.{kind}.log"));
+        let logs = Logs {
+            serial: file("serial"),
+            machine: file("machine"),
+            errors: file("qemu"),
+        };
+        for log in [&logs.serial, &logs.machine, &logs.errors] {
+            match fs::remove_file(log) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("cannot remove {}", log.display()));
+                }
+                _ => {}
+            }
+        }
+        Ok(logs)
+    }
+
+    fn outcome(self, end: End, started: Instant, lines: Vec<Line>) -> Outcome {
+        Outcome {
+            end,
+            took: started.elapsed(),
+            lines,
+            errors: fs::read_to_string(&self.errors).unwrap_or_default(),
+            serial_log: self.serial,
+            machine_log: self.machine,
+        }
+    }
+}
+
+/// Reads the console until QEMU ends or time is up.
+fn follow(
+    child: &mut Child,
+    mut output: impl Read + Send + 'static,
+    watch: &Watch,
+    log: &Path,
+    started: Instant,
+) -> Result<(End, Vec<Line>)> {
+    let mut log =
+        File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
+    let (sender, chunks) = mpsc::channel::<Vec<u8>>();
+    let reader = thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(count) = output.read(&mut buffer) {
+            if count == 0 || sender.send(buffer[..count].to_vec()).is_err() {
+                return;
+            }
+        }
+    });
+    let deadline = started + watch.limit;
+    let mut lines = Vec::new();
+    let mut partial = Vec::new();
+    let end = loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match chunks.recv_timeout(left.min(watch.silence)) {
+            Ok(chunk) => {
+                log.write_all(&chunk)?;
+                if watch.live {
+                    let mut terminal = io::stdout().lock();
+                    terminal.write_all(&chunk)?;
+                    terminal.flush()?;
+                }
+                for byte in chunk {
+                    if byte == b'\n' {
+                        lines.push(line(started, &mut partial));
+                    } else {
+                        partial.push(byte);
+                    }
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => break end_of(child)?,
+            Err(RecvTimeoutError::Timeout) => {
+                child.kill()?;
+                child.wait()?;
+                break if Instant::now() >= deadline {
+                    End::TimedOut
+                } else {
+                    End::Silent
+                };
+            }
+        }
+    };
+    if !partial.is_empty() {
+        lines.push(line(started, &mut partial));
+    }
+    if reader.join().is_err() {
+        bail!("the console's reader failed");
+    }
+    Ok((end, lines))
+}
+
+fn line(started: Instant, bytes: &mut Vec<u8>) -> Line {
+    let text = String::from_utf8_lossy(bytes).trim_end().to_owned();
+    bytes.clear();
+    Line {
+        at: started.elapsed(),
+        text,
+    }
+}
+
+fn end_of(child: &mut Child) -> Result<End> {
+    Ok(child.wait()?.code().map_or(End::Signal, End::Status))
+}
+
+/// A path inside a comma-separated option: QEMU wants commas doubled.
+fn comma(path: &Path) -> String {
+    path.display().to_string().replace(',', ",,")
+}

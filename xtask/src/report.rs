@@ -1,0 +1,168 @@
+//! What a run says at its end: a summary, or what went wrong and where to look.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::build::{self, Image};
+use crate::cli::Payload;
+use crate::paths::Paths;
+use crate::process::last_lines;
+use crate::qemu::{End, Machine, Outcome};
+use crate::tour::Tour;
+
+/// The summary of a run under the SVSM.
+pub fn summarise(
+    paths: &Paths,
+    payload: Payload,
+    machine: &Machine,
+    image: &Image,
+    outcome: &Outcome,
+) -> Result<ExitCode> {
+    let problem = match payload {
+        Payload::Linux => linux_problem(outcome),
+        Payload::Probe => probe_problem(outcome),
+    };
+    let launched = launched_digest(outcome);
+    let problem = problem.or_else(|| match &launched {
+        Some(digest) if *digest == image.digest => None,
+        Some(digest) => Some(format!(
+            "the machine launched {digest}, not the measured {}",
+            image.digest
+        )),
+        None => Some("the machine printed no launch digest".to_owned()),
+    });
+    if let Some(problem) = problem {
+        explain(paths, outcome, &problem);
+        return Ok(ExitCode::FAILURE);
+    }
+    let tour = Tour::of(outcome);
+    eprintln!();
+    if let Some(kernel) = &tour.kernel {
+        row("guest", format!("Linux {kernel}, unmodified"));
+    } else {
+        row("guest", "the probe");
+    }
+    if let Some(vmpl) = tour.vmpl {
+        row("privilege", format!("VMPL{vmpl}, under the SVSM at VMPL0"));
+    }
+    row(
+        "processors",
+        format!("{} of {}", tour.cpus.unwrap_or(machine.cpus), machine.cpus),
+    );
+    match tour.memory {
+        Some(kibibytes) => row(
+            "memory",
+            format!(
+                "{} MiB, of which Linux has {} MiB",
+                machine.memory,
+                kibibytes / 1024
+            ),
+        ),
+        None => row("memory", format!("{} MiB", machine.memory)),
+    }
+    row("took", format!("{:.1} s", outcome.took.as_secs_f64()));
+    row("launch digest", &image.digest);
+    row("", "equal to what the machine computed at launch");
+    row(
+        "logs",
+        format!(
+            "{}, {}",
+            paths.show(&outcome.serial_log),
+            paths.show(&outcome.machine_log)
+        ),
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The summary of a run without SVSM.
+pub fn summarise_plain(paths: &Paths, outcome: &Outcome) -> Result<ExitCode> {
+    if let Some(problem) = linux_problem(outcome) {
+        explain(paths, outcome, &problem);
+        return Ok(ExitCode::FAILURE);
+    }
+    eprintln!();
+    row("guest", "Linux without SVSM, in plain QEMU");
+    row("took", format!("{:.1} s", outcome.took.as_secs_f64()));
+    row("log", paths.show(&outcome.serial_log));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Why a Linux run is no success, if it is none.
+pub fn linux_problem(outcome: &Outcome) -> Option<String> {
+    end_problem(outcome).or_else(|| {
+        (!Tour::of(outcome).complete).then(|| "the guest did not complete its tour".to_owned())
+    })
+}
+
+/// Why a probe run is no success, if it is none.
+pub fn probe_problem(outcome: &Outcome) -> Option<String> {
+    end_problem(outcome)
+}
+
+/// The digest that the machine computed, from its log or the console.
+pub fn launched_digest(outcome: &Outcome) -> Option<String> {
+    let is_digest = |line: &&str| line.contains("launch digest");
+    outcome
+        .machine_text()
+        .lines()
+        .find(is_digest)
+        .and_then(build::hexadecimal)
+        .or_else(|| {
+            outcome
+                .lines
+                .iter()
+                .map(|line| line.text.as_str())
+                .find(is_digest)
+                .and_then(build::hexadecimal)
+        })
+}
+
+/// Tells what went wrong, and where the logs are.
+pub fn explain(paths: &Paths, outcome: &Outcome, problem: &str) {
+    eprintln!("\n{}", explanation(paths, outcome, problem));
+}
+
+/// The text of [`explain`].
+pub fn explanation(paths: &Paths, outcome: &Outcome, problem: &str) -> String {
+    let mut text = format!("FAILED after {:.1} s: {problem}\n", outcome.took.as_secs_f64());
+    let diagnosis: Vec<&str> = outcome
+        .lines
+        .iter()
+        .map(|line| line.text.as_str())
+        .filter(|line| line.starts_with("machine: "))
+        .collect();
+    if !diagnosis.is_empty() {
+        text.push_str(&format!("{}\n", diagnosis.join("\n")));
+    }
+    if !outcome.errors.trim().is_empty() {
+        text.push_str(&format!("QEMU: {}\n", outcome.errors.trim()));
+    }
+    text.push_str(&format!("serial log:  {}\n", paths.show(&outcome.serial_log)));
+    if outcome.machine_log.exists() {
+        text.push_str(&format!("machine log: {}\n", paths.show(&outcome.machine_log)));
+        text.push_str(&indent(&last_lines(&outcome.machine_text(), 8)));
+    }
+    text
+}
+
+fn end_problem(outcome: &Outcome) -> Option<String> {
+    match outcome.end {
+        End::Status(0) => None,
+        End::Status(status) if status % 2 == 1 && outcome.errors.is_empty() => {
+            Some(format!("the machine ended with value {}", status / 2))
+        }
+        End::Status(status) => Some(format!("QEMU ended with status {status}")),
+        End::Signal => Some("QEMU was ended by a signal".to_owned()),
+        End::TimedOut => Some("the time limit passed".to_owned()),
+        End::Silent => Some("no output for too long".to_owned()),
+    }
+}
+
+fn indent(text: &str) -> String {
+    text.lines().map(|line| format!("    {line}\n")).collect()
+}
+
+fn row(name: &str, value: impl AsRef<str>) {
+    eprintln!("  {name:14} {}", value.as_ref());
+}

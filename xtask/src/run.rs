@@ -1,0 +1,236 @@
+//! `run` and `image`: a guest under the SVSM, with its console live and a summary at the end.
+
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+
+use crate::build::{self, Contents, Image, LinuxFiles};
+use crate::cli::{Payload, Size, seconds};
+use crate::compile::{self, Program};
+use crate::paths::Paths;
+use crate::qemu::{self, Machine, Watch};
+use crate::{apt, guest, host, packages, report, ui};
+
+/// Options of `run`.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    #[command(flatten)]
+    size: Size,
+    /// What runs as guest
+    #[arg(long, default_value = "linux", value_name = "WHICH")]
+    payload: Payload,
+    #[command(flatten)]
+    guest: Guest,
+    /// The machine's trace filters, separated by commas; its log gets what they let through
+    #[arg(long, value_name = "FILTERS")]
+    trace: Option<String>,
+    /// QEMU's program
+    #[arg(long, value_name = "PATH")]
+    qemu: Option<PathBuf>,
+    /// Seconds after which a boot without terminal is ended
+    #[arg(long, default_value = "300", value_name = "SECONDS", value_parser = seconds)]
+    timeout: Duration,
+    /// Boot the same kernel and RAM disk in QEMU without SVSM and SNP, for comparison
+    #[arg(long)]
+    plain: bool,
+}
+
+/// What Linux boots with.
+#[derive(Args, Clone, Debug)]
+pub struct Guest {
+    /// A bzImage instead of Debian's cloud kernel
+    #[arg(long, value_name = "FILE")]
+    kernel: Option<PathBuf>,
+    /// An initial RAM disk instead of the project's own
+    #[arg(long, value_name = "FILE")]
+    initrd: Option<PathBuf>,
+    /// More words for Linux's command line
+    #[arg(long, value_name = "WORDS")]
+    append: Option<String>,
+    /// End with a power-off instead of a shell, also on a terminal
+    #[arg(long)]
+    tour: bool,
+}
+
+/// `cargo xtask run`.
+pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
+    if options.qemu.is_none() {
+        host::require(&[packages::QEMU])?;
+    }
+    let qemu = qemu::program(options.qemu.as_deref());
+    let shell = wants_shell(&options.guest);
+    let payload = choose_payload(options);
+    if options.plain {
+        return run_plain(paths, options, qemu, shell);
+    }
+    let (image, files) = {
+        let _lock = paths.lock()?;
+        prepare(paths, payload, &options.guest, shell)?
+    };
+    ui::note(format!(
+        "{}: launch digest {}",
+        paths.show(&image.path),
+        image.digest
+    ));
+    let machine = Machine {
+        qemu,
+        payload: qemu::Payload::Snp {
+            machine: Program::Machine.path(paths),
+            image: image.path.clone(),
+            options: options
+                .trace
+                .as_ref()
+                .map_or_else(String::new, |filters| format!("trace={filters}")),
+            files,
+        },
+        cpus: options.size.cpus,
+        memory: options.size.memory,
+    };
+    let outcome = if shell && payload == Payload::Linux {
+        machine.run_on_terminal(paths, "run")?
+    } else {
+        machine.run(paths, &watch(options))?
+    };
+    report::summarise(paths, payload, &machine, &image, &outcome)
+}
+
+/// `cargo xtask image`.
+pub fn image(paths: &Paths, options: &Guest) -> Result<()> {
+    let _lock = paths.lock()?;
+    let (image, files) = prepare(paths, Payload::Linux, options, wants_shell(options))?;
+    for (name, path) in files {
+        println!("{name:24} {}", paths.show(&path));
+    }
+    println!("{:24} {}", "IGVM image", paths.show(&image.path));
+    println!("{:24} {}", "launch digest", image.digest);
+    Ok(())
+}
+
+fn wants_shell(guest: &Guest) -> bool {
+    !guest.tour && io::stdin().is_terminal() && io::stdout().is_terminal()
+}
+
+/// Linux where there is one, else the probe with a word of advice.
+fn choose_payload(options: &Options) -> Payload {
+    if options.payload == Payload::Linux && options.guest.kernel.is_none() && !apt::available() {
+        ui::note(
+            "this machine has no apt to fetch a Linux kernel with, so the probe runs instead. \
+             For Linux pass a bzImage of 6.11 or later: --kernel FILE [--initrd FILE]",
+        );
+        return Payload::Probe;
+    }
+    options.payload
+}
+
+type FwCfgFiles = Vec<(&'static str, PathBuf)>;
+
+/// Builds what a run needs, and its image.
+fn prepare(
+    paths: &Paths,
+    payload: Payload,
+    guest: &Guest,
+    shell: bool,
+) -> Result<(Image, FwCfgFiles)> {
+    match payload {
+        Payload::Probe => {
+            compile::bare_metal(paths, &[Program::Machine, Program::Svsm, Program::Probe])?;
+            Ok((build::image(paths, "probe", &Contents::Probe)?, Vec::new()))
+        }
+        Payload::Linux => {
+            let files = linux_files(paths, guest, shell)?;
+            compile::bare_metal(paths, &[Program::Machine, Program::Svsm, Program::Shim])?;
+            let image = build::image(paths, "linux", &Contents::Linux(&files))?;
+            Ok((image, fw_cfg_files(&files)))
+        }
+    }
+}
+
+/// What the boot stub is given, under the names it looks for.
+pub fn fw_cfg_files(files: &LinuxFiles) -> FwCfgFiles {
+    vec![
+        (boot_abi::fw_cfg::KERNEL, files.kernel.clone()),
+        (boot_abi::fw_cfg::INITRD, files.initrd.clone()),
+        (boot_abi::fw_cfg::CMDLINE, files.command_line.clone()),
+    ]
+}
+
+fn linux_files(paths: &Paths, guest: &Guest, shell: bool) -> Result<LinuxFiles> {
+    let exists = |path: &Path| {
+        ensure!(path.is_file(), "{} is no file", path.display());
+        Ok(path.to_path_buf())
+    };
+    let (kernel, initrd) = match (&guest.kernel, &guest.initrd) {
+        (Some(kernel), Some(initrd)) => (exists(kernel)?, exists(initrd)?),
+        (kernel, initrd) => {
+            let ours = guest::obtain(paths)?;
+            (
+                kernel.as_deref().map_or(Ok(ours.kernel), exists)?,
+                initrd.as_deref().map_or(Ok(ours.initrd), exists)?,
+            )
+        }
+    };
+    let command_line = paths.images().join("cmdline");
+    fs::create_dir_all(paths.images())?;
+    fs::write(&command_line, command_line_of(guest, shell))
+        .with_context(|| format!("cannot write {}", command_line.display()))?;
+    Ok(LinuxFiles {
+        kernel,
+        initrd,
+        command_line,
+    })
+}
+
+fn command_line_of(guest: &Guest, shell: bool) -> String {
+    let mut text = guest::COMMAND_LINE.to_owned();
+    if shell {
+        text.push_str(" macadamia=shell");
+    }
+    if let Some(more) = &guest.append {
+        text.push(' ');
+        text.push_str(more);
+    }
+    text
+}
+
+fn run_plain(paths: &Paths, options: &Options, qemu: PathBuf, shell: bool) -> Result<ExitCode> {
+    let files = {
+        let _lock = paths.lock()?;
+        linux_files(paths, &options.guest, shell)?
+    };
+    let machine = Machine {
+        qemu,
+        payload: qemu::Payload::Plain {
+            kernel: files.kernel,
+            initrd: files.initrd,
+            command_line: command_line_of(&options.guest, shell),
+        },
+        cpus: options.size.cpus,
+        memory: options.size.memory,
+    };
+    let outcome = if shell {
+        machine.run_on_terminal(paths, "plain")?
+    } else {
+        machine.run(
+            paths,
+            &Watch {
+                name: "plain".into(),
+                ..watch(options)
+            },
+        )?
+    };
+    report::summarise_plain(paths, &outcome)
+}
+
+fn watch(options: &Options) -> Watch {
+    Watch {
+        name: "run".into(),
+        limit: options.timeout,
+        silence: options.timeout.min(Duration::from_secs(90)),
+        live: true,
+    }
+}
