@@ -89,11 +89,14 @@ fn is_installed() -> Result<bool> {
         .is_dir())
 }
 
-/// Tries rustup once; a failure is remembered until `cargo xtask clean`, so that it costs its seconds only once.
+/// Tries rustup once, unless RUSTUP_AUTO_INSTALL=0 forbids it. A failure is remembered until `cargo xtask clean`, so
+/// that it costs its seconds only once.
 fn add_with_rustup(paths: &Paths, version: &str) -> Result<bool> {
     let memory = paths.cache.join("rustup-has-no-target");
-    if fs::read_to_string(&memory).is_ok_and(|known| known == version) || !process::exists("rustup")
-    {
+    // Whoever set this wants no toolchain changed behind their back; the source does as well.
+    let forbidden = env::var_os("RUSTUP_AUTO_INSTALL").is_some_and(|value| value == "0");
+    let failed_before = fs::read_to_string(&memory).is_ok_and(|known| known == version);
+    if forbidden || failed_before || !process::exists("rustup") {
         return Ok(false);
     }
     let progress = Progress::start(format!("rustup target add {TARGET}"));
