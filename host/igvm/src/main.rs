@@ -1,2 +1,199 @@
+//! `macadamia-igvm`: builds, measures and inspects IGVM images.
 #![forbid(unsafe_code)]
-fn main() {}
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use boot_abi::PayloadDigests;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use macadamia_igvm::build::{self, First, Guest, sha256};
+use macadamia_igvm::measure;
+
+/// Builds, measures and inspects IGVM images of the Macadamia SVSM.
+///
+/// An image holds everything that is launched: the SVSM, its parameters, and the guest payload that it starts. Of Linux
+/// it holds only SHA-256 digests, by which the guest payload checks what it loads; so the launch digest of the image
+/// vouches for the whole guest.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Every command ends with exit status 0 when all is well, 1 with one line on stderr when \
+    a file is bad, and 2 when the command line is."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make an image
+    Build(BuildArgs),
+    /// Print an image's SEV-SNP launch digest
+    ///
+    /// The digest is computed from the file alone. It is what the MEASUREMENT field of an attestation report shows for
+    /// a guest that was launched from the image.
+    Measure {
+        /// The IGVM file
+        image: PathBuf,
+        /// Print a JSON object instead of the digest alone
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  An SVSM that starts Linux:
+    macadamia-igvm build --svsm svsm.elf --guest shim.elf \\
+        --kernel bzImage --initrd initrd.img --cmdline 'console=ttyS0' -o linux.igvm
+  An SVSM with a test guest:
+    macadamia-igvm build --svsm svsm.elf --guest probe.elf -o probe.igvm
+  A test payload at VMPL0, without SVSM:
+    macadamia-igvm build --payload conformance.elf -o conformance.igvm")]
+struct BuildArgs {
+    /// The SVSM kernel, an ELF file
+    ///
+    /// Its segments go to their physical addresses: the 32-bit boot stage with the entry point to low memory, the
+    /// kernel to the SVSM's memory.
+    #[arg(long, value_name = "ELF", required_unless_present = "payload")]
+    svsm: Option<PathBuf>,
+    /// A test payload to run at VMPL0 in the SVSM's place, an ELF file
+    #[arg(long, value_name = "ELF", conflicts_with_all = ["svsm", "guest"])]
+    payload: Option<PathBuf>,
+    /// What the SVSM starts at VMPL2, an ELF file: the shim that loads Linux, or a test guest
+    #[arg(long, value_name = "ELF", requires = "svsm")]
+    guest: Option<PathBuf>,
+    /// What the guest is; `linux` must come with --kernel [default: linux with --kernel, else probe]
+    #[arg(long, value_enum, value_name = "KIND", requires = "guest")]
+    guest_kind: Option<GuestKind>,
+    /// The Linux kernel (bzImage), whose digest the shim checks
+    #[arg(long, value_name = "FILE", requires = "guest")]
+    kernel: Option<PathBuf>,
+    /// The initial RAM disk, whose digest the shim checks; none counts as an empty one
+    #[arg(long, value_name = "FILE", requires = "kernel")]
+    initrd: Option<PathBuf>,
+    /// The kernel's command line, whose digest the shim checks
+    #[arg(
+        long,
+        value_name = "STRING",
+        requires = "kernel",
+        conflicts_with = "cmdline_file"
+    )]
+    cmdline: Option<String>,
+    /// A file with the command line; every byte of it counts
+    #[arg(long, value_name = "FILE", requires = "kernel")]
+    cmdline_file: Option<PathBuf>,
+    /// The SNP guest policy, hexadecimal: bit 16 allows SMT, bit 17 must be set, bit 19 allows debugging
+    #[arg(long, value_name = "HEX", default_value = "0x30000", value_parser = hexadecimal)]
+    policy: u64,
+    /// Where to write the image
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+}
+
+/// What a guest payload is.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum GuestKind {
+    /// The shim, which loads Linux.
+    Linux,
+    /// A guest that needs nothing else.
+    Probe,
+}
+
+fn hexadecimal(text: &str) -> Result<u64, String> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    u64::from_str_radix(digits, 16).map_err(|error| error.to_string())
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Build(args) => run_build(&args),
+        Command::Measure { image, json } => run_measure(&image, json),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("macadamia-igvm: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn run_build(args: &BuildArgs) -> Result<()> {
+    let (kernel, guest);
+    let first = match (&args.payload, &args.svsm) {
+        (Some(payload), _) => {
+            kernel = read(payload)?;
+            First::Payload(&kernel)
+        }
+        (None, Some(svsm)) => {
+            kernel = read(svsm)?;
+            guest = args.guest.as_deref().map(read).transpose()?;
+            let digests = digests(args)?;
+            let guest = guest.as_deref().map(|elf| Guest { elf, digests });
+            First::Svsm {
+                kernel: &kernel,
+                guest,
+            }
+        }
+        (None, None) => anyhow::bail!("there is neither --svsm nor --payload"),
+    };
+    let image = build::build(&first, args.policy)?;
+    let digest = measure::measure(&image)?;
+    fs::write(&args.output, &image)
+        .with_context(|| format!("cannot write {}", args.output.display()))?;
+    println!(
+        "{}: {} bytes, launch digest {digest}",
+        args.output.display(),
+        image.len()
+    );
+    Ok(())
+}
+
+/// Digests of what the shim loads; of nothing, where there is no file.
+fn digests(args: &BuildArgs) -> Result<PayloadDigests> {
+    ensure!(
+        args.guest_kind != Some(GuestKind::Linux) || args.kernel.is_some(),
+        "a Linux guest needs --kernel, whose digest goes into the image"
+    );
+    ensure!(
+        args.guest_kind != Some(GuestKind::Probe) || args.kernel.is_none(),
+        "a probe loads no Linux: --kernel has no use"
+    );
+    let file = |path: &Option<PathBuf>| match path {
+        Some(path) => {
+            let hash = || sha256(File::open(path)?);
+            hash().with_context(|| format!("cannot read {}", path.display()))
+        }
+        None => sha256(&[][..]),
+    };
+    Ok(PayloadDigests {
+        kernel: file(&args.kernel)?,
+        initrd: file(&args.initrd)?,
+        cmdline: match &args.cmdline {
+            Some(text) => sha256(text.as_bytes())?,
+            None => file(&args.cmdline_file)?,
+        },
+    })
+}
+
+fn run_measure(path: &Path, json: bool) -> Result<()> {
+    let bytes = read(path)?;
+    let digest = measure::measure(&bytes).with_context(|| path.display().to_string())?;
+    if json {
+        println!(
+            "{{\"platform\": \"SEV-SNP\", \"algorithm\": \"SHA-384\", \"launch_digest\": \"{digest}\"}}"
+        );
+    } else {
+        println!("{digest}");
+    }
+    Ok(())
+}
