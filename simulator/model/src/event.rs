@@ -114,7 +114,9 @@ pub enum DeliveryError {
         violation: Violation,
         pending: Event,
     },
-    #[error("vector {vector} needs a change of privilege level in 32-bit mode, which is not modelled")]
+    #[error(
+        "vector {vector} needs a change of privilege level in 32-bit mode, which is not modelled"
+    )]
     LegacyPrivilegeChange { vector: u8 },
     #[error("vector {vector} would be delivered in {mode}, which is not modelled")]
     UnsupportedMode { vector: u8, mode: &'static str },

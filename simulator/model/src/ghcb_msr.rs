@@ -7,19 +7,37 @@ use snp_abi::Vmpl;
 #[allow(missing_docs)]
 pub enum Request {
     /// Not a message: the GHCB's address. Zero means that no GHCB is set: resume, nothing happens.
-    GhcbPage { gpa: u64 },
+    GhcbPage {
+        gpa: u64,
+    },
     SevInfo,
-    Cpuid { leaf: u32, register: CpuidRegister },
+    Cpuid {
+        leaf: u32,
+        register: CpuidRegister,
+    },
     ApResetHold,
     PreferredGpa,
-    RegisterGpa { gpa: u64 },
-    PageStateChange { gpa: u64, operation: u8 },
+    RegisterGpa {
+        gpa: u64,
+    },
+    PageStateChange {
+        gpa: u64,
+        operation: u8,
+    },
     /// `None`: a level that does not exist.
-    RunVmpl { vmpl: Option<Vmpl>, asked: u8 },
+    RunVmpl {
+        vmpl: Option<Vmpl>,
+        asked: u8,
+    },
     HvFeatures,
-    Terminate { set: u8, reason: u8 },
+    Terminate {
+        set: u8,
+        reason: u8,
+    },
     /// KVM leaves the MSR as it is and resumes.
-    Unknown { value: u64 },
+    Unknown {
+        value: u64,
+    },
 }
 
 /// Which register of a CPUID leaf.

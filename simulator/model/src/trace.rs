@@ -31,7 +31,9 @@ pub struct Filter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum OptionError<'a> {
-    #[error("trace topic '{0}' is unknown; known: npf ghcb msr vc psc rmp svsm irq ap io io:PORT cpuid mmio exit all")]
+    #[error(
+        "trace topic '{0}' is unknown; known: npf ghcb msr vc psc rmp svsm irq ap io io:PORT cpuid mmio exit all"
+    )]
     UnknownTopic(&'a str),
     #[error("'{0}' is not a port number (hexadecimal, up to ffff)")]
     BadPort(&'a str),

@@ -15,7 +15,11 @@ pub struct Invalid {
 
 /// Checks everything VMRUN checks. `vmpl` is the level the VMCB asks for, `features` what that level must have (fixed
 /// by its first VMSA); `None` for the first.
-pub fn check(vmsa: &Vmsa, vmpl: snp_abi::Vmpl, features: Option<SevFeatures>) -> Result<(), Invalid> {
+pub fn check(
+    vmsa: &Vmsa,
+    vmpl: snp_abi::Vmpl,
+    features: Option<SevFeatures>,
+) -> Result<(), Invalid> {
     let _ = (vmsa, vmpl, features);
     todo!()
 }

@@ -2,11 +2,51 @@
 //! operands of SNP instructions, instruction bytes).
 //!
 //! Rules: APM vol. 2 chapter 5; C-bit: §15.34.8 (without PAE paging everything is private; page tables are private
-//! whatever the C-bit of the entry above says).
+//! whatever the C-bit of the entry above says). Protection keys, CET and 5-level paging are not offered by this machine.
 
 use crate::Geometry;
 use crate::rmp::{Access as PhysicalAccess, Violation};
+use snp_abi::msr::{EFER_LMA, EFER_NXE};
 use snp_abi::vmsa::Vmsa;
+use snp_abi::{LARGE_PAGE_SIZE, PAGE_SIZE};
+
+/// CR0.PE.
+pub const CR0_PE: u64 = 1 << 0;
+/// CR0.WP.
+pub const CR0_WP: u64 = 1 << 16;
+/// CR0.PG.
+pub const CR0_PG: u64 = 1 << 31;
+/// CR4.PSE.
+pub const CR4_PSE: u64 = 1 << 4;
+/// CR4.PAE.
+pub const CR4_PAE: u64 = 1 << 5;
+/// CR4.LA57.
+pub const CR4_LA57: u64 = 1 << 12;
+/// CR4.SMEP.
+pub const CR4_SMEP: u64 = 1 << 20;
+/// CR4.SMAP.
+pub const CR4_SMAP: u64 = 1 << 21;
+/// RFLAGS.AC.
+pub const RFLAGS_AC: u64 = 1 << 18;
+
+/// Page fault error code: the page was present.
+pub const PF_PRESENT: u32 = 1 << 0;
+/// Page fault error code: a write.
+pub const PF_WRITE: u32 = 1 << 1;
+/// Page fault error code: at CPL 3.
+pub const PF_USER: u32 = 1 << 2;
+/// Page fault error code: a reserved bit was set.
+pub const PF_RESERVED: u32 = 1 << 3;
+/// Page fault error code: an instruction fetch (with NXE or SMEP).
+pub const PF_FETCH: u32 = 1 << 4;
+
+const PTE_PRESENT: u64 = 1 << 0;
+const PTE_WRITE: u64 = 1 << 1;
+const PTE_USER: u64 = 1 << 2;
+const PTE_ACCESSED: u64 = 1 << 5;
+const PTE_DIRTY: u64 = 1 << 6;
+const PTE_LARGE: u64 = 1 << 7;
+const PTE_NX: u64 = 1 << 63;
 
 /// Guest physical memory, as the vCPU's VMPL may use it: the implementor checks the RMP on every access.
 ///
@@ -29,6 +69,21 @@ pub trait GuestMemory {
         access: PhysicalAccess,
         bytes: &[u8],
     ) -> Result<(), Violation>;
+
+    /// Sets bits of one byte: accessed and dirty bits, a descriptor's accessed bit. Other vCPUs may change the same
+    /// byte, so an implementor that can should do it atomically.
+    fn set_bits(
+        &mut self,
+        gpa: u64,
+        private: bool,
+        access: PhysicalAccess,
+        bits: u8,
+    ) -> Result<(), Violation> {
+        let mut byte = [0];
+        self.read(gpa, private, access, &mut byte)?;
+        byte[0] |= bits;
+        self.write(gpa, private, access, &byte)
+    }
 }
 
 /// The registers that decide how addresses are translated.
@@ -41,7 +96,6 @@ pub struct Paging {
     pub cr4: u64,
     pub efer: u64,
     pub rflags: u64,
-    pub pkru: u32,
 }
 
 impl Paging {
@@ -54,8 +108,11 @@ impl Paging {
             cr4: vmsa.cr4.get(),
             efer: vmsa.efer.get(),
             rflags: vmsa.rflags.get(),
-            pkru: vmsa.pkru.get(),
         }
+    }
+
+    const fn long_mode(&self) -> bool {
+        self.efer & EFER_LMA != 0
     }
 }
 
@@ -105,6 +162,43 @@ pub enum WalkFault {
     FiveLevel,
 }
 
+/// One way of paging: how a level's index is cut out of the address and which bits of its entries are reserved.
+struct Levels {
+    /// Bytes of an entry.
+    entry_size: u64,
+    /// Bits of the address that one level resolves.
+    index_bits: u32,
+    /// Levels, the one of 4 KiB leafs counted.
+    count: u32,
+}
+
+impl Levels {
+    /// Bytes that one entry of `level` (0 holds 4 KiB leafs) covers.
+    const fn span(&self, level: u32) -> u64 {
+        PAGE_SIZE << (level * self.index_bits)
+    }
+
+    const fn index(&self, va: u64, level: u32) -> u64 {
+        (va / self.span(level)) & ((1 << self.index_bits) - 1)
+    }
+}
+
+const LONG: Levels = Levels {
+    entry_size: 8,
+    index_bits: 9,
+    count: 4,
+};
+const PAE: Levels = Levels {
+    entry_size: 8,
+    index_bits: 9,
+    count: 3,
+};
+const LEGACY: Levels = Levels {
+    entry_size: 4,
+    index_bits: 10,
+    count: 2,
+};
+
 /// Translates `va`.
 pub fn translate<M: GuestMemory + ?Sized>(
     memory: &mut M,
@@ -113,20 +207,285 @@ pub fn translate<M: GuestMemory + ?Sized>(
     access: LinearAccess,
     accessed_dirty: AccessedDirty,
 ) -> Result<Translation, WalkFault> {
-    let _ = (memory, paging, va, access, accessed_dirty);
-    todo!()
+    let long = paging.long_mode();
+    if paging.cr0 & CR0_PG == 0 {
+        return Ok(Translation {
+            gpa: va & 0xFFFF_FFFF,
+            private: true,
+            page_size: PAGE_SIZE,
+        });
+    }
+    if long && paging.cr4 & CR4_LA57 != 0 {
+        return Err(WalkFault::FiveLevel);
+    }
+    if long && !is_canonical(va) {
+        return Err(WalkFault::NonCanonical { va });
+    }
+    let va = if long { va } else { va & 0xFFFF_FFFF };
+    let (levels, table) = if long {
+        (LONG, paging.cr3 & paging.geometry.address_mask())
+    } else if paging.cr4 & CR4_PAE != 0 {
+        (PAE, paging.cr3 & 0xFFFF_FFE0)
+    } else {
+        (LEGACY, paging.cr3 & 0xFFFF_F000)
+    };
+    Walk {
+        memory,
+        paging,
+        levels,
+        va,
+        access,
+    }
+    .run(table, accessed_dirty)
+}
+
+/// Whether bits 63:47 are all the same.
+pub const fn is_canonical(va: u64) -> bool {
+    ((va << 16) as i64 >> 16) as u64 == va
+}
+
+struct Walk<'a, M: ?Sized> {
+    memory: &'a mut M,
+    paging: &'a Paging,
+    levels: Levels,
+    va: u64,
+    access: LinearAccess,
+}
+
+impl<M: GuestMemory + ?Sized> Walk<'_, M> {
+    fn run(
+        mut self,
+        mut table: u64,
+        accessed_dirty: AccessedDirty,
+    ) -> Result<Translation, WalkFault> {
+        let (mut writable, mut user, mut no_execute) = (true, true, false);
+        // Addresses and values of the entries used, root first: at most four.
+        let mut used = [(0u64, 0u64); 4];
+        let mut level = self.levels.count - 1;
+        loop {
+            let at = table + self.levels.index(self.va, level) * self.levels.entry_size;
+            let entry = self.read_entry(at)?;
+            if entry & PTE_PRESENT == 0 {
+                return Err(self.page_fault(0));
+            }
+            let leaf = self.is_leaf(entry, level);
+            if entry & self.reserved_bits(level, leaf) != 0 {
+                return Err(self.page_fault(PF_PRESENT | PF_RESERVED));
+            }
+            if !self.is_pae_root(level) {
+                writable &= entry & PTE_WRITE != 0;
+                user &= entry & PTE_USER != 0;
+                no_execute |= entry & PTE_NX != 0;
+                if let Some(slot) = used.get_mut(level as usize) {
+                    *slot = (at, entry);
+                }
+            }
+            if leaf {
+                if self.denied(writable, user, no_execute) {
+                    return Err(self.page_fault(PF_PRESENT));
+                }
+                if accessed_dirty == AccessedDirty::Set {
+                    self.set_accessed_dirty(&used, level)?;
+                }
+                return Ok(self.translation(entry, level));
+            }
+            table = self.table_address(entry);
+            level -= 1; // Level 0 is always a leaf.
+        }
+    }
+
+    fn read_entry(&mut self, at: u64) -> Result<u64, WalkFault> {
+        let mut bytes = [0; 8];
+        let size = self.levels.entry_size as usize;
+        if let Some(buffer) = bytes.get_mut(..size) {
+            self.memory
+                .read(at, true, PhysicalAccess::TABLE_READ, buffer)
+                .map_err(WalkFault::Memory)?;
+        }
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    /// A PAE page-directory-pointer entry has neither rights nor accessed bit.
+    fn is_pae_root(&self, level: u32) -> bool {
+        self.levels.count == PAE.count && level == 2
+    }
+
+    fn is_leaf(&self, entry: u64, level: u32) -> bool {
+        match level {
+            0 => true,
+            1 if self.levels.count == LEGACY.count => {
+                entry & PTE_LARGE != 0 && self.paging.cr4 & CR4_PSE != 0
+            }
+            1 => entry & PTE_LARGE != 0,
+            2 => entry & PTE_LARGE != 0 && self.levels.count == LONG.count,
+            _ => false,
+        }
+    }
+
+    /// Bits that must be zero in an entry (APM vol. 2 §5.2-5.4).
+    fn reserved_bits(&self, level: u32, leaf: bool) -> u64 {
+        if self.levels.count == LEGACY.count {
+            // PSE-36: bits 20:13 of a 4 MiB entry are address bits 39:32, 21 is reserved.
+            return if leaf && level == 1 { 1 << 21 } else { 0 };
+        }
+        let geometry = self.paging.geometry;
+        let beyond = 0x000F_FFFF_FFFF_F000 & !(geometry.address_mask() | geometry.c_mask());
+        let mut reserved = beyond;
+        if self.paging.efer & EFER_NXE == 0 {
+            reserved |= PTE_NX;
+        }
+        if self.is_pae_root(level) {
+            return reserved | 0xFFF0_0000_0000_01E6;
+        }
+        if leaf && level > 0 {
+            // Between the PAT bit (12) and the page number.
+            reserved |= (self.levels.span(level) - 1) & !0x1FFF;
+        }
+        if level == 3 {
+            reserved |= PTE_LARGE;
+        }
+        reserved
+    }
+
+    fn denied(&self, writable: bool, user: bool, no_execute: bool) -> bool {
+        let Paging {
+            cr0, cr4, rflags, ..
+        } = *self.paging;
+        let access = self.access;
+        let no_execute = no_execute && self.paging.efer & EFER_NXE != 0;
+        if access.fetch && no_execute {
+            return true;
+        }
+        if access.user {
+            return !user || (access.write && !writable);
+        }
+        if access.write && !writable && cr0 & CR0_WP != 0 {
+            return true;
+        }
+        if !user {
+            return false;
+        }
+        if access.fetch {
+            cr4 & CR4_SMEP != 0
+        } else {
+            cr4 & CR4_SMAP != 0 && (access.implicit || rflags & RFLAGS_AC == 0)
+        }
+    }
+
+    fn set_accessed_dirty(
+        &mut self,
+        used: &[(u64, u64); 4],
+        leaf_level: u32,
+    ) -> Result<(), WalkFault> {
+        for (level, &(at, entry)) in (0u32..).zip(used) {
+            let root = self.levels.count - 1;
+            if level < leaf_level || level > root || self.is_pae_root(level) {
+                continue;
+            }
+            let mut wanted = PTE_ACCESSED;
+            if level == leaf_level && self.access.write {
+                wanted |= PTE_DIRTY;
+            }
+            if entry & wanted != wanted {
+                self.memory
+                    .set_bits(at, true, PhysicalAccess::TABLE_WRITE, wanted as u8)
+                    .map_err(WalkFault::Memory)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn table_address(&self, entry: u64) -> u64 {
+        if self.levels.count == LEGACY.count {
+            entry & 0xFFFF_F000
+        } else {
+            entry & self.paging.geometry.address_mask()
+        }
+    }
+
+    fn translation(&self, entry: u64, level: u32) -> Translation {
+        let page_size = self.levels.span(level);
+        let offset = self.va & (page_size - 1);
+        if self.levels.count == LEGACY.count {
+            let base = if level == 1 {
+                (entry & 0xFFC0_0000) | (entry >> 13 & 0xFF) << 32
+            } else {
+                entry & 0xFFFF_F000
+            };
+            return Translation {
+                gpa: base | offset,
+                private: true,
+                page_size,
+            };
+        }
+        let geometry = self.paging.geometry;
+        Translation {
+            gpa: (entry & geometry.address_mask() & !(page_size - 1)) | offset,
+            private: entry & geometry.c_mask() != 0,
+            page_size,
+        }
+    }
+
+    fn page_fault(&self, why: u32) -> WalkFault {
+        let mut error_code = why;
+        if self.access.write {
+            error_code |= PF_WRITE;
+        }
+        if self.access.user {
+            error_code |= PF_USER;
+        }
+        if self.access.fetch
+            && (self.paging.efer & EFER_NXE != 0 || self.paging.cr4 & CR4_SMEP != 0)
+        {
+            error_code |= PF_FETCH;
+        }
+        WalkFault::PageFault {
+            va: self.va,
+            error_code,
+        }
+    }
+}
+
+impl LinearAccess {
+    /// A load by the processor itself at CPL 0: descriptor tables, TSS.
+    pub const SYSTEM_READ: LinearAccess = LinearAccess {
+        write: false,
+        fetch: false,
+        user: false,
+        implicit: true,
+    };
+
+    /// The RMP's view of it.
+    pub const fn physical(self) -> PhysicalAccess {
+        PhysicalAccess {
+            read: !self.write && !self.fetch,
+            write: self.write,
+            execute: self.fetch,
+            user: self.user,
+            table_walk: false,
+        }
+    }
 }
 
 /// Reads linear memory, page by page. With `access.fetch` these are instruction bytes.
 pub fn read_linear<M: GuestMemory + ?Sized>(
     memory: &mut M,
     paging: &Paging,
-    va: u64,
+    mut va: u64,
     access: LinearAccess,
-    buffer: &mut [u8],
+    mut buffer: &mut [u8],
 ) -> Result<(), WalkFault> {
-    let _ = (memory, paging, va, access, buffer);
-    todo!()
+    while !buffer.is_empty() {
+        let length = within_page(va).min(buffer.len());
+        let (now, later) = core::mem::take(&mut buffer).split_at_mut(length);
+        let to = translate(memory, paging, va, access, AccessedDirty::Set)?;
+        memory
+            .read(to.gpa, to.private, access.physical(), now)
+            .map_err(WalkFault::Memory)?;
+        va = next_page(paging, va);
+        buffer = later;
+    }
+    Ok(())
 }
 
 /// Writes linear memory. All pages are translated before the first byte is written; `bytes` is at most a page.
@@ -137,8 +496,54 @@ pub fn write_linear<M: GuestMemory + ?Sized>(
     access: LinearAccess,
     bytes: &[u8],
 ) -> Result<(), WalkFault> {
-    let _ = (memory, paging, va, access, bytes);
-    todo!()
+    let (first, second) = bytes.split_at(within_page(va).min(bytes.len()));
+    if first.is_empty() {
+        return Ok(());
+    }
+    let low = translate(memory, paging, va, access, AccessedDirty::Set)?;
+    let high = if second.is_empty() {
+        None
+    } else {
+        let va = next_page(paging, va);
+        Some(translate(memory, paging, va, access, AccessedDirty::Set)?)
+    };
+    memory
+        .write(low.gpa, low.private, access.physical(), first)
+        .map_err(WalkFault::Memory)?;
+    if let Some(high) = high {
+        memory
+            .write(high.gpa, high.private, access.physical(), second)
+            .map_err(WalkFault::Memory)?;
+    }
+    Ok(())
+}
+
+/// Bytes from `va` to the end of its 4 KiB page.
+const fn within_page(va: u64) -> usize {
+    (PAGE_SIZE - va % PAGE_SIZE) as usize
+}
+
+/// The start of the page after `va`'s; linear addresses wrap at 4 GiB outside of long mode.
+const fn next_page(paging: &Paging, va: u64) -> u64 {
+    let next = (va & !(PAGE_SIZE - 1)).wrapping_add(PAGE_SIZE);
+    if paging.long_mode() {
+        next
+    } else {
+        next & 0xFFFF_FFFF
+    }
+}
+
+/// Segment attribute L: 64-bit code.
+const ATTRIBUTE_L: u16 = 1 << 9;
+
+/// The linear address of the instruction that the vCPU is at.
+pub fn instruction_address(vmsa: &Vmsa) -> u64 {
+    let long = vmsa.efer.get() & EFER_LMA != 0;
+    if long && vmsa.cs.attributes.get() & ATTRIBUTE_L != 0 {
+        vmsa.rip.get()
+    } else {
+        vmsa.cs.base.get().wrapping_add(vmsa.rip.get()) & 0xFFFF_FFFF
+    }
 }
 
 /// Reads up to 15 instruction bytes at CS:RIP; fewer when the next page cannot be read. Returns how many.
@@ -148,6 +553,23 @@ pub fn fetch_instruction<M: GuestMemory + ?Sized>(
     geometry: Geometry,
     buffer: &mut [u8; 15],
 ) -> Result<usize, WalkFault> {
-    let _ = (memory, vmsa, geometry, buffer);
-    todo!()
+    let paging = Paging::of(vmsa, geometry);
+    let access = LinearAccess {
+        fetch: true,
+        user: vmsa.cpl == 3,
+        ..LinearAccess::default()
+    };
+    let va = instruction_address(vmsa);
+    let (first, second) = buffer.split_at_mut(within_page(va).min(15));
+    read_linear(memory, &paging, va, access, first)?;
+    let rest = next_page(&paging, va);
+    match read_linear(memory, &paging, rest, access, second) {
+        Ok(()) => Ok(first.len() + second.len()),
+        Err(_) => Ok(first.len()),
+    }
 }
+
+const _: () = assert!(LONG.span(1) == LARGE_PAGE_SIZE);
+
+#[cfg(test)]
+mod tests;

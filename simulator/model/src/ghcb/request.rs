@@ -163,17 +163,12 @@ pub enum Malformed {
     NotRegistered { gpa: u64, registered: Option<u64> },
     #[error("ghcb_usage is {usage:#x}, expected 0")]
     Usage { usage: u32 },
-    #[error("scratch area {scratch:#x} (+{length:#x}) is not within the shared buffer of GHCB {gpa:#x}")]
-    Scratch {
-        gpa: u64,
-        scratch: u64,
-        length: u64,
-    },
+    #[error(
+        "scratch area {scratch:#x} (+{length:#x}) is not within the shared buffer of GHCB {gpa:#x}"
+    )]
+    Scratch { gpa: u64, scratch: u64, length: u64 },
     #[error("exit code {exit_code:#x} needs {field}, which is not marked valid")]
-    MissingInput {
-        exit_code: u64,
-        field: &'static str,
-    },
+    MissingInput { exit_code: u64, field: &'static str },
     #[error("exit code {exit_code:#x}: {field} is {value:#x}")]
     InvalidInput {
         exit_code: u64,

@@ -96,6 +96,11 @@ impl RmpEntry {
         self.set(VALIDATED, value);
     }
 
+    /// Sets the immutable bit: the firmware's doing.
+    pub(super) fn set_immutable(&mut self, value: bool) {
+        self.set(IMMUTABLE, value);
+    }
+
     /// Sets the VMSA bit.
     pub fn set_vmsa(&mut self, value: bool) {
         self.set(VMSA, value);

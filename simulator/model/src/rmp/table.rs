@@ -2,7 +2,7 @@
 
 use super::RmpEntry;
 use snp_abi::rmp::result;
-use snp_abi::{PageSize, RmpPermissions, Vmpl};
+use snp_abi::{PAGES_PER_LARGE_PAGE, PageSize, RmpPermissions, Vmpl};
 
 /// A table over a borrowed slice; the entry of system physical frame `first_frame + i` is `entries[i]`.
 pub struct Rmp<'a> {
@@ -71,9 +71,6 @@ pub enum VmsaPageFailure {
     /// VMEXIT_INVALID.
     #[error("the page is not marked as a VMSA in the RMP")]
     NotVmsa,
-    /// VMEXIT_INVALID.
-    #[error("the RMP has the page at GPA {rmp:#x}, not at {asked:#x}")]
-    WrongGpa { rmp: u64, asked: u64 },
     /// VMEXIT_BUSY: another processor runs it.
     #[error("the VMSA is in use")]
     Busy,
@@ -100,48 +97,170 @@ impl<'a> Rmp<'a> {
 
     /// The entry that governs `frame`: its own, or the 2 MiB entry that covers it. `None` outside the table.
     pub fn entry(&self, frame: u64) -> Option<RmpEntry> {
-        let _ = (frame, &self.entries);
-        todo!()
+        self.entries.get(self.governing(frame)?).copied()
     }
 
-    /// RMPUPDATE on `frame`. On success the page is not validated and only VMPL0 has rights.
+    /// RMPUPDATE on `frame`. On success the page is not validated, not a VMSA, and only VMPL0 has rights, also when
+    /// the new contents equal the old ones (snp-semantics C8: the conservative reading).
     pub fn rmpupdate(&mut self, frame: u64, update: RmpUpdate) -> Result<(), HostFailure> {
-        let _ = (frame, update, self.first_frame);
-        todo!()
+        let range = self.range(frame, update.size)?;
+        if update.assigned && update.gpa % update.size.bytes() != 0 {
+            return Err(HostFailure::Input);
+        }
+        // A hypervisor's page has nothing that could be immutable (MSVC __rmpupdate: code 2).
+        if !update.assigned && update.immutable {
+            return Err(HostFailure::Permission);
+        }
+        let current = self.entry(frame).ok_or(HostFailure::Input)?;
+        if current.immutable() {
+            return Err(HostFailure::Permission);
+        }
+        if current.in_use() {
+            return Err(HostFailure::InUse);
+        }
+        match update.size {
+            PageSize::Size4K if current.size() == PageSize::Size2M => {
+                return Err(HostFailure::Overlap);
+            }
+            // The entry of the first frame may be the 2 MiB entry that is replaced; any other assigned one is smaller.
+            PageSize::Size2M if current.size() == PageSize::Size4K => {
+                if self
+                    .entries
+                    .get(range.clone())
+                    .is_some_and(|all| all.iter().any(|entry| entry.assigned()))
+                {
+                    return Err(HostFailure::Overlap);
+                }
+            }
+            _ => {}
+        }
+        let new = if update.assigned {
+            RmpEntry::assigned_to(update.gpa, update.size, update.immutable)
+        } else {
+            RmpEntry::HYPERVISOR
+        };
+        if let Some([first, rest @ ..]) = self.entries.get_mut(range) {
+            *first = new;
+            rest.fill(RmpEntry::HYPERVISOR);
+        }
+        Ok(())
     }
 
-    /// PSMASH: splits the 2 MiB entry at `frame` into 512 of 4 KiB with the same rights.
+    /// PSMASH: splits the 2 MiB entry at `frame` into 512 of 4 KiB; validated bit and rights are kept.
     pub fn psmash(&mut self, frame: u64) -> Result<(), HostFailure> {
-        let _ = frame;
-        todo!()
+        let range = self.range(frame, PageSize::Size2M)?;
+        let entry = self.entry(frame).ok_or(HostFailure::Input)?;
+        if !entry.assigned() || entry.size() != PageSize::Size2M {
+            return Err(HostFailure::Input);
+        }
+        if entry.immutable() {
+            return Err(HostFailure::Permission);
+        }
+        if entry.in_use() {
+            return Err(HostFailure::InUse);
+        }
+        if let Some(all) = self.entries.get_mut(range) {
+            for (slot, index) in all.iter_mut().zip(0..) {
+                *slot = entry.smashed(index);
+            }
+        }
+        Ok(())
     }
 
     /// What SNP_LAUNCH_UPDATE does to a page's entry (56860 §8.17): validated, changeable again, VMPL1-3's rights as
-    /// asked. The page must be assigned and immutable.
+    /// asked. The page must be assigned and immutable (state PRE_GUEST), else nothing happens.
     pub fn launch_update(
         &mut self,
         frame: u64,
         vmsa: bool,
         lower_permissions: [RmpPermissions; 3],
     ) -> Result<(), HostFailure> {
-        let _ = (frame, vmsa, lower_permissions);
-        todo!()
+        let entry = self.entry_mut(frame).ok_or(HostFailure::Input)?;
+        if !entry.assigned() || !entry.immutable() {
+            return Err(HostFailure::Permission);
+        }
+        if vmsa && entry.size() != PageSize::Size4K {
+            return Err(HostFailure::Input);
+        }
+        entry.set_immutable(false);
+        entry.set_validated(true);
+        entry.set_vmsa(vmsa);
+        for (vmpl, permissions) in [Vmpl::Vmpl1, Vmpl::Vmpl2, Vmpl::Vmpl3]
+            .into_iter()
+            .zip(lower_permissions)
+        {
+            entry.set_permissions(vmpl, permissions);
+        }
+        Ok(())
     }
 
     /// VMRUN's checks on a VMSA page; marks it in use.
-    pub fn begin_vmrun(&mut self, frame: u64, gpa: u64) -> Result<(), VmsaPageFailure> {
-        let _ = (frame, gpa);
-        todo!()
+    pub fn begin_vmrun(&mut self, frame: u64) -> Result<(), VmsaPageFailure> {
+        let entry = self
+            .entry_mut(frame)
+            .ok_or(VmsaPageFailure::OutsideRmp { frame })?;
+        if !entry.assigned() {
+            return Err(VmsaPageFailure::NotAssigned);
+        }
+        if entry.immutable() {
+            return Err(VmsaPageFailure::Immutable);
+        }
+        if !entry.validated() {
+            return Err(VmsaPageFailure::NotValidated);
+        }
+        if !entry.vmsa() {
+            return Err(VmsaPageFailure::NotVmsa);
+        }
+        if entry.in_use() {
+            return Err(VmsaPageFailure::Busy);
+        }
+        entry.set_in_use(true);
+        Ok(())
     }
 
     /// #VMEXIT's part: the VMSA is no longer in use.
     pub fn end_vmrun(&mut self, frame: u64) {
-        let _ = frame;
-        todo!()
+        if let Some(entry) = self.entry_mut(frame) {
+            entry.set_in_use(false);
+        }
     }
 
+    /// The governing entry, to be changed.
     pub(super) fn entry_mut(&mut self, frame: u64) -> Option<&mut RmpEntry> {
-        let _ = (frame, Vmpl::Vmpl0);
-        todo!()
+        let index = self.governing(frame)?;
+        self.entries.get_mut(index)
+    }
+
+    /// Index of the entry that governs `frame`.
+    fn governing(&self, frame: u64) -> Option<usize> {
+        let own = self.index(frame)?;
+        // 2 MiB entries sit at aligned frames, whatever frame the table starts with.
+        let large = self
+            .index(frame & !(PAGES_PER_LARGE_PAGE - 1))
+            .filter(|&index| {
+                self.entries
+                    .get(index)
+                    .is_some_and(|entry| entry.assigned() && entry.size() == PageSize::Size2M)
+            });
+        Some(large.unwrap_or(own))
+    }
+
+    fn index(&self, frame: u64) -> Option<usize> {
+        let index = usize::try_from(frame.checked_sub(self.first_frame)?).ok()?;
+        (index < self.entries.len()).then_some(index)
+    }
+
+    /// The indexes of an aligned range of frames that lies in the table.
+    fn range(&self, frame: u64, size: PageSize) -> Result<core::ops::Range<usize>, HostFailure> {
+        let pages = size.pages();
+        if frame % pages != 0 {
+            return Err(HostFailure::Input);
+        }
+        let first = self.index(frame).ok_or(HostFailure::Input)?;
+        let last = frame
+            .checked_add(pages - 1)
+            .and_then(|last| self.index(last))
+            .ok_or(HostFailure::Input)?;
+        Ok(first..last + 1)
     }
 }
