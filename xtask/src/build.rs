@@ -92,7 +92,7 @@ pub fn image(paths: &Paths, name: &str, contents: &Contents) -> Result<Image> {
             command.arg("--guest").arg(Program::Shim.path(paths));
             command.arg("--kernel").arg(&files.kernel);
             command.arg("--initrd").arg(&files.initrd);
-            command.arg("--cmdline").arg(&files.command_line);
+            command.arg("--cmdline-file").arg(&files.command_line);
         }
     }
     command.arg("--output").arg(&path);
