@@ -28,6 +28,7 @@ pub mod event;
 pub mod fpu;
 pub mod ghcb;
 pub mod ghcb_msr;
+pub mod kvmclock;
 pub mod msr_policy;
 pub mod psc;
 pub mod rmp;
