@@ -116,6 +116,19 @@ fn mirrors() -> Result<Vec<String>> {
     Ok(bases)
 }
 
+/// Names of the hosts that the machine's own sources name; none where there is no apt.
+pub fn hosts() -> Vec<String> {
+    let mut hosts: Vec<String> = mirrors()
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|base| base.split("://").nth(1)?.split(['/', ':']).next())
+        .filter(|host| host.contains('.'))
+        .map(str::to_owned)
+        .collect();
+    hosts.dedup();
+    hosts
+}
+
 /// One suite of one mirror, its package lists fetched.
 struct Suite {
     options: Vec<String>,

@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::paths::Paths;
-use crate::{build, run};
+use crate::{build, run, test};
 
 /// Builds, starts, tests and measures the Macadamia SVSM.
 #[derive(Parser)]
@@ -40,9 +40,14 @@ Examples:
   cargo xtask run --trace vmgexit,rmp          the machine's view, in target/macadamia/logs/run.machine.log
   cargo xtask run --append 'loglevel=7'        more on Linux's command line; it is measured like all of it
   cargo xtask run --kernel bzImage --initrd initrd.img --tour")]
-    Run(run::Options),
+    Run(run::RunOptions),
     /// Run every check of the project and end with one line of counts
-    Test,
+    #[command(after_help = "\
+Steps run two at a time at most, each with a time limit. A failing boot leaves its logs in target/macadamia/logs and the
+report says which. Examples:
+  cargo xtask test --filter Linux              only the steps with that in their names
+  cargo xtask test --list                      the names")]
+    Test(test::TestOptions),
     /// Measure boot times, memory and code size, and print a table
     Bench,
     /// Build everything that boots, and the IGVM images without Linux
@@ -83,7 +88,7 @@ impl Cli {
         let paths = Paths::find()?;
         match self.command {
             Command::Run(options) => run::run(&paths, &options),
-            Command::Test => anyhow::bail!("not there yet"),
+            Command::Test(options) => test::test(&paths, &options),
             Command::Bench => anyhow::bail!("not there yet"),
             Command::Build => build::build(&paths).map(|()| ExitCode::SUCCESS),
             Command::Image(guest) => run::image(&paths, &guest).map(|()| ExitCode::SUCCESS),

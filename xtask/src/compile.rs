@@ -51,11 +51,7 @@ impl Program {
 
     /// Where the build puts it.
     pub fn path(self, paths: &Paths) -> PathBuf {
-        paths
-            .bare()
-            .join(TARGET)
-            .join("release")
-            .join(self.name())
+        paths.bare().join(TARGET).join("release").join(self.name())
     }
 }
 
@@ -163,7 +159,13 @@ fn flags(paths: &Paths, library: &Library) -> String {
 
 /// Cargo's output without the lines of what went well.
 fn errors_of(output: &str) -> String {
-    const WELL: [&str; 5] = ["Compiling", "Checking", "Downloaded", "Downloading", "Fresh"];
+    const WELL: [&str; 5] = [
+        "Compiling",
+        "Checking",
+        "Downloaded",
+        "Downloading",
+        "Fresh",
+    ];
     let kept: Vec<&str> = output
         .lines()
         .filter(|line| {

@@ -46,13 +46,21 @@ pub fn obtain(paths: &Paths) -> Result<Guest> {
 
 /// The archive, uncompressed: two megabytes cost the guest less time to hash than one costs to inflate.
 fn archive(paths: &Paths, linux: &Path, busybox: &Path) -> Result<Vec<u8>> {
-    let read = |path: &Path| {
-        fs::read(path).with_context(|| format!("cannot read {}", path.display()))
-    };
+    let read =
+        |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
     let program = find(busybox, &|name| name == "busybox")
         .with_context(|| format!("no busybox in {}", packages::BUSYBOX.package))?;
     let mut archive = Archive::default();
-    for folder in ["bin", "dev", "lib", "lib/modules", "proc", "root", "sys", "tmp"] {
+    for folder in [
+        "bin",
+        "dev",
+        "lib",
+        "lib/modules",
+        "proc",
+        "root",
+        "sys",
+        "tmp",
+    ] {
         archive.directory(folder);
     }
     archive.character_device("dev/console", 5, 1);

@@ -83,11 +83,7 @@ pub const NEWER_QEMU: Bundle<'static> = Bundle {
     name: "qemu-newer",
     suites: &["bookworm-backports"],
     package: "qemu-system-x86",
-    follow: &[
-        "qemu-system-common",
-        "qemu-system-data",
-        "seabios",
-    ],
+    follow: &["qemu-system-common", "qemu-system-data", "seabios"],
     version: Version::Newest,
 };
 

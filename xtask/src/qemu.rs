@@ -279,8 +279,7 @@ fn follow(
     log: &Path,
     started: Instant,
 ) -> Result<(End, Vec<Line>)> {
-    let mut log =
-        File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
+    let mut log = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
     let (sender, chunks) = mpsc::channel::<Vec<u8>>();
     let reader = thread::spawn(move || {
         let mut buffer = [0; 4096];

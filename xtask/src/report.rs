@@ -9,7 +9,23 @@ use crate::cli::Payload;
 use crate::paths::Paths;
 use crate::process::last_lines;
 use crate::qemu::{End, Machine, Outcome};
+use crate::symbols;
 use crate::tour::Tour;
+
+/// QEMU's status when the machine refuses its image.
+pub const BAD_IMAGE: i32 = 39;
+
+/// QEMU's status for each way the machine ends a run: its own values (`simulator/machine/src/exit_status.rs`), doubled
+/// and made odd by the isa-debug-exit device.
+const MACHINE_ENDS: [(i32, &str); 7] = [
+    (33, "the guest asked for termination"),
+    (35, "the guest did what hardware does not allow"),
+    (37, "every processor of the guest halted for good"),
+    (BAD_IMAGE, "the machine refused the image"),
+    (41, "QEMU was not started as the machine needs it"),
+    (43, "a bug in the machine"),
+    (45, "a triple fault in the guest"),
+];
 
 /// The summary of a run under the SVSM.
 pub fn summarise(
@@ -23,15 +39,7 @@ pub fn summarise(
         Payload::Linux => linux_problem(outcome),
         Payload::Probe => probe_problem(outcome),
     };
-    let launched = launched_digest(outcome);
-    let problem = problem.or_else(|| match &launched {
-        Some(digest) if *digest == image.digest => None,
-        Some(digest) => Some(format!(
-            "the machine launched {digest}, not the measured {}",
-            image.digest
-        )),
-        None => Some("the machine printed no launch digest".to_owned()),
-    });
+    let problem = problem.or_else(|| digest_problem(outcome, image));
     if let Some(problem) = problem {
         explain(paths, outcome, &problem);
         return Ok(ExitCode::FAILURE);
@@ -95,9 +103,39 @@ pub fn linux_problem(outcome: &Outcome) -> Option<String> {
     })
 }
 
-/// Why a probe run is no success, if it is none.
+/// Why a run of test cases is no success, if it is none: each case prints one line, `ok NAME` or `FAIL NAME: reason`.
 pub fn probe_problem(outcome: &Outcome) -> Option<String> {
+    let (good, bad) = count_cases(outcome);
     end_problem(outcome)
+        .or_else(|| {
+            (!bad.is_empty()).then(|| format!("{} cases failed:\n{}", bad.len(), bad.join("\n")))
+        })
+        .or_else(|| (good == 0).then(|| "no case ran".to_owned()))
+}
+
+/// How many cases passed, in words.
+pub fn cases(outcome: &Outcome) -> String {
+    format!("{} cases", count_cases(outcome).0)
+}
+
+fn count_cases(outcome: &Outcome) -> (usize, Vec<&str>) {
+    let lines = || outcome.lines.iter().map(|line| line.text.trim());
+    (
+        lines().filter(|line| line.starts_with("ok ")).count(),
+        lines().filter(|line| line.starts_with("FAIL ")).collect(),
+    )
+}
+
+/// Whether the machine launched something else than what was measured.
+pub fn digest_problem(outcome: &Outcome, image: &Image) -> Option<String> {
+    match launched_digest(outcome) {
+        Some(digest) if digest == image.digest => None,
+        Some(digest) => Some(format!(
+            "the machine launched {digest}, not the measured {}",
+            image.digest
+        )),
+        None => Some("the machine printed no launch digest".to_owned()),
+    }
 }
 
 /// The digest that the machine computed, from its log or the console.
@@ -125,7 +163,10 @@ pub fn explain(paths: &Paths, outcome: &Outcome, problem: &str) {
 
 /// The text of [`explain`].
 pub fn explanation(paths: &Paths, outcome: &Outcome, problem: &str) -> String {
-    let mut text = format!("FAILED after {:.1} s: {problem}\n", outcome.took.as_secs_f64());
+    let mut text = format!(
+        "FAILED after {:.1} s: {problem}\n",
+        outcome.took.as_secs_f64()
+    );
     let diagnosis: Vec<&str> = outcome
         .lines
         .iter()
@@ -138,10 +179,29 @@ pub fn explanation(paths: &Paths, outcome: &Outcome, problem: &str) -> String {
     if !outcome.errors.trim().is_empty() {
         text.push_str(&format!("QEMU: {}\n", outcome.errors.trim()));
     }
-    text.push_str(&format!("serial log:  {}\n", paths.show(&outcome.serial_log)));
+    text.push_str(&format!(
+        "serial log:  {}\n",
+        paths.show(&outcome.serial_log)
+    ));
     if outcome.machine_log.exists() {
-        text.push_str(&format!("machine log: {}\n", paths.show(&outcome.machine_log)));
+        text.push_str(&format!(
+            "machine log: {}\n",
+            paths.show(&outcome.machine_log)
+        ));
         text.push_str(&indent(&last_lines(&outcome.machine_text(), 8)));
+    }
+    let console: Vec<&str> = outcome
+        .lines
+        .iter()
+        .map(|line| line.text.as_str())
+        .collect();
+    let console = console.join("\n");
+    text.push_str("the console's last lines:\n");
+    text.push_str(&indent(&last_lines(&console, 12)));
+    let backtrace = symbols::annotate(paths, &console);
+    if !backtrace.is_empty() {
+        text.push_str("addresses by name:\n");
+        text.push_str(&indent(&backtrace));
     }
     text
 }
@@ -149,10 +209,10 @@ pub fn explanation(paths: &Paths, outcome: &Outcome, problem: &str) -> String {
 fn end_problem(outcome: &Outcome) -> Option<String> {
     match outcome.end {
         End::Status(0) => None,
-        End::Status(status) if status % 2 == 1 && outcome.errors.is_empty() => {
-            Some(format!("the machine ended with value {}", status / 2))
-        }
-        End::Status(status) => Some(format!("QEMU ended with status {status}")),
+        End::Status(status) => Some(match MACHINE_ENDS.iter().find(|end| end.0 == status) {
+            Some((_, meaning)) => (*meaning).to_owned(),
+            None => format!("QEMU ended with status {status}"),
+        }),
         End::Signal => Some("QEMU was ended by a signal".to_owned()),
         End::TimedOut => Some("the time limit passed".to_owned()),
         End::Silent => Some("no output for too long".to_owned()),

@@ -18,7 +18,7 @@ use crate::{apt, guest, host, packages, report, ui};
 
 /// Options of `run`.
 #[derive(Args, Clone, Debug)]
-pub struct Options {
+pub struct RunOptions {
     #[command(flatten)]
     size: Size,
     /// What runs as guest
@@ -58,7 +58,7 @@ pub struct Guest {
 }
 
 /// `cargo xtask run`.
-pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
+pub fn run(paths: &Paths, options: &RunOptions) -> Result<ExitCode> {
     if options.qemu.is_none() {
         host::require(&[packages::QEMU])?;
     }
@@ -116,7 +116,7 @@ fn wants_shell(guest: &Guest) -> bool {
 }
 
 /// Linux where there is one, else the probe with a word of advice.
-fn choose_payload(options: &Options) -> Payload {
+fn choose_payload(options: &RunOptions) -> Payload {
     if options.payload == Payload::Linux && options.guest.kernel.is_none() && !apt::available() {
         ui::note(
             "this machine has no apt to fetch a Linux kernel with, so the probe runs instead. \
@@ -197,7 +197,7 @@ fn command_line_of(guest: &Guest, shell: bool) -> String {
     text
 }
 
-fn run_plain(paths: &Paths, options: &Options, qemu: PathBuf, shell: bool) -> Result<ExitCode> {
+fn run_plain(paths: &Paths, options: &RunOptions, qemu: PathBuf, shell: bool) -> Result<ExitCode> {
     let files = {
         let _lock = paths.lock()?;
         linux_files(paths, &options.guest, shell)?
@@ -226,7 +226,7 @@ fn run_plain(paths: &Paths, options: &Options, qemu: PathBuf, shell: bool) -> Re
     report::summarise_plain(paths, &outcome)
 }
 
-fn watch(options: &Options) -> Watch {
+fn watch(options: &RunOptions) -> Watch {
     Watch {
         name: "run".into(),
         limit: options.timeout,

@@ -1,0 +1,389 @@
+//! Checks that start machines: bad images, the conformance payload, the probe, and Linux.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+
+use crate::build::{self, Contents, Image, LinuxFiles};
+use crate::compile::{self, Program};
+use crate::guest;
+use crate::host;
+use crate::packages;
+use crate::paths::Paths;
+use crate::qemu::{self, End, Machine, Outcome, Watch};
+use crate::report;
+use crate::run;
+use crate::test::runner::{Step, Verdict, passed};
+use crate::tour::Tour;
+
+/// Options of all boots.
+#[derive(Args, Clone, Debug)]
+pub struct BootOptions {
+    /// QEMU's program
+    #[arg(long, value_name = "PATH")]
+    qemu: Option<PathBuf>,
+}
+
+/// What the boots share, made by the steps of [`prepare`].
+#[derive(Default)]
+pub struct Stage {
+    built: OnceLock<()>,
+    linux: OnceLock<(LinuxFiles, Image)>,
+    probe: OnceLock<Image>,
+    conformance: OnceLock<Image>,
+}
+
+/// What Linux must say of itself; the rest of the tour is checked by value.
+const LINUX_SAYS: [&str; 3] = [
+    "Memory Encryption Features active: AMD SEV SEV-ES SEV-SNP",
+    "SEV: Status: SEV SEV-ES SEV-SNP",
+    "SEV: SNP running at VMPL2.",
+];
+
+/// The largest image without Linux, in bytes.
+pub const IMAGE_LIMIT: u64 = 2 * 1024 * 1024;
+
+/// Steps that make what the others need.
+pub fn prepare<'a>(paths: &'a Paths, stage: &'a Stage, options: &'a BootOptions) -> Vec<Step<'a>> {
+    vec![
+        Step::new("build", |_| {
+            if options.qemu.is_none() {
+                host::require(&[packages::QEMU])?;
+            }
+            let _lock = paths.lock()?;
+            compile::bare_metal(paths, &Program::ALL)?;
+            compile::igvm_tool(paths)?;
+            let _ = stage.built.set(());
+            Ok(passed())
+        })
+        .alone(),
+        Step::new("image, conformance", |_| {
+            stage.need_build()?;
+            let image = build::image(paths, "conformance", &Contents::Conformance)?;
+            let _ = stage.conformance.set(image);
+            Ok(passed())
+        }),
+        Step::new("image, probe", |_| {
+            stage.need_build()?;
+            let image = build::image(paths, "probe", &Contents::Probe)?;
+            let bytes = fs::metadata(&image.path)?.len();
+            let _ = stage.probe.set(image);
+            ensure!(
+                bytes <= IMAGE_LIMIT,
+                "{bytes} bytes; at most {IMAGE_LIMIT} are allowed"
+            );
+            Ok(Verdict::Passed(format!("{bytes} bytes")))
+        }),
+        Step::new("image, Linux", |_| {
+            stage.need_build()?;
+            let files = {
+                let _lock = paths.lock()?;
+                let guest = guest::obtain(paths)?;
+                let command_line = paths.images().join("test-cmdline");
+                fs::write(&command_line, guest::COMMAND_LINE)?;
+                LinuxFiles {
+                    kernel: guest.kernel,
+                    initrd: guest.initrd,
+                    command_line,
+                }
+            };
+            let image = build::image(paths, "test-linux", &Contents::Linux(&files))?;
+            let _ = stage.linux.set((files, image));
+            Ok(passed())
+        }),
+    ]
+}
+
+/// All boots.
+pub fn steps<'a>(
+    paths: &'a Paths,
+    stage: &'a Stage,
+    options: &'a BootOptions,
+    long: bool,
+) -> Vec<Step<'a>> {
+    let boots = Boots {
+        paths,
+        stage,
+        options,
+    };
+    let mut steps = Vec::new();
+    for case in BAD_IMAGES {
+        steps.push(Step::new(format!("bad image: {}", case.name), move |_| {
+            boots.bad_image(case)
+        }));
+    }
+    steps.push(Step::new("conformance", move |_| boots.conformance()));
+    steps.push(Step::new("probe, 1 vCPU", move |_| boots.probe(1)));
+    steps.push(Step::new("probe, 4 vCPUs", move |_| boots.probe(4)).alone());
+    for part in [Part::Kernel, Part::Initrd, Part::CommandLine] {
+        steps.push(Step::new(
+            format!("flipped byte: {}", part.name()),
+            move |_| boots.flipped(part),
+        ));
+    }
+    let mut sizes = vec![(1, 1024), (4, 1024)];
+    if long {
+        sizes.extend([(2, 512), (2, 4096), (8, 1024)]);
+    }
+    for (cpus, memory) in sizes {
+        let plural = if cpus == 1 { "" } else { "s" };
+        let name = format!("Linux, {cpus} vCPU{plural}, {memory} MiB");
+        steps.push(Step::new(name, move |_| boots.linux(cpus, memory)).alone());
+    }
+    steps
+}
+
+/// What every boot needs at hand.
+#[derive(Clone, Copy)]
+struct Boots<'a> {
+    paths: &'a Paths,
+    stage: &'a Stage,
+    options: &'a BootOptions,
+}
+
+impl Stage {
+    fn need_build(&self) -> Result<()> {
+        self.built
+            .get()
+            .copied()
+            .context("not run: the build failed")
+    }
+
+    fn need<T>(slot: &OnceLock<T>) -> Result<&T> {
+        slot.get().context("not run: its image was not made")
+    }
+}
+
+impl Boots<'_> {
+    fn machine(
+        &self,
+        image: &Path,
+        files: Vec<(&'static str, PathBuf)>,
+        (cpus, memory): (u32, u64),
+    ) -> Machine {
+        Machine {
+            qemu: qemu::program(self.options.qemu.as_deref()),
+            payload: qemu::Payload::Snp {
+                machine: Program::Machine.path(self.paths),
+                image: image.to_path_buf(),
+                options: String::new(),
+                files,
+            },
+            cpus,
+            memory,
+        }
+    }
+
+    fn boot(&self, machine: &Machine, name: &str, seconds: u64) -> Result<Outcome> {
+        machine.run(
+            self.paths,
+            &Watch {
+                name: format!("test-{name}"),
+                limit: Duration::from_secs(seconds),
+                silence: Duration::from_secs(seconds.min(60)),
+                live: false,
+            },
+        )
+    }
+
+    /// An error with everything one needs to find the cause, unless `problem` is none.
+    fn judge(&self, outcome: &Outcome, problem: Option<String>) -> Result<()> {
+        match problem {
+            None => Ok(()),
+            Some(problem) => bail!("{}", report::explanation(self.paths, outcome, &problem)),
+        }
+    }
+
+    fn linux(&self, cpus: u32, memory: u64) -> Result<Verdict> {
+        let (files, image) = Stage::need(&self.stage.linux)?;
+        let machine = self.machine(&image.path, run::fw_cfg_files(files), (cpus, memory));
+        let outcome = self.boot(&machine, &format!("linux-{cpus}-{memory}"), 300)?;
+        let tour = Tour::of(&outcome);
+        let problem = report::linux_problem(&outcome)
+            .or_else(|| report::digest_problem(&outcome, image))
+            .or_else(|| {
+                LINUX_SAYS
+                    .iter()
+                    .find(|text| outcome.line(text).is_none())
+                    .map(|text| format!("Linux did not say {text:?}"))
+            })
+            .or_else(|| (tour.vmpl != Some(2)).then(|| format!("VMPL {:?}, not 2", tour.vmpl)))
+            .or_else(|| {
+                (tour.cpus != Some(cpus))
+                    .then(|| format!("{:?} processors online, not {cpus}", tour.cpus))
+            })
+            .or_else(|| {
+                // The kernel and its tables take some; half of it would be a wrong map.
+                let enough = memory * 1024 * 3 / 4;
+                (tour.memory.unwrap_or(0) < enough)
+                    .then(|| format!("{:?} KiB of memory, not {enough}", tour.memory))
+            });
+        self.judge(&outcome, problem)?;
+        Ok(Verdict::Passed(format!(
+            "init after {} s of guest time",
+            tour.init.unwrap_or_default()
+        )))
+    }
+
+    fn probe(&self, cpus: u32) -> Result<Verdict> {
+        let image = Stage::need(&self.stage.probe)?;
+        let machine = self.machine(&image.path, Vec::new(), (cpus, 512));
+        let outcome = self.boot(&machine, &format!("probe-{cpus}"), 300)?;
+        let problem =
+            report::probe_problem(&outcome).or_else(|| report::digest_problem(&outcome, image));
+        self.judge(&outcome, problem)?;
+        Ok(Verdict::Passed(report::cases(&outcome)))
+    }
+
+    fn conformance(&self) -> Result<Verdict> {
+        let image = Stage::need(&self.stage.conformance)?;
+        let machine = self.machine(&image.path, Vec::new(), (2, 256));
+        let outcome = self.boot(&machine, "conformance", 120)?;
+        let problem =
+            report::probe_problem(&outcome).or_else(|| report::digest_problem(&outcome, image));
+        self.judge(&outcome, problem)?;
+        Ok(Verdict::Passed(report::cases(&outcome)))
+    }
+
+    fn flipped(&self, part: Part) -> Result<Verdict> {
+        let (files, image) = Stage::need(&self.stage.linux)?;
+        let mut files = files.clone();
+        let file = match part {
+            Part::Kernel => &mut files.kernel,
+            Part::Initrd => &mut files.initrd,
+            Part::CommandLine => &mut files.command_line,
+        };
+        let mut bytes = fs::read(&*file)?;
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        let label = part.name().replace(' ', "-");
+        *file = self.paths.images().join(format!("flipped-{label}"));
+        fs::write(&*file, bytes)?;
+        let machine = self.machine(&image.path, run::fw_cfg_files(&files), (1, 512));
+        let outcome = self.boot(&machine, &format!("flipped-{label}"), 120)?;
+        let refusal = format!("the {} (", part.name());
+        let refused = outcome
+            .lines
+            .iter()
+            .any(|line| line.text.contains(&refusal) && line.text.contains("not the measured one"));
+        let problem = if outcome.line("Linux version").is_some() {
+            Some(format!("Linux started with a changed {}", part.name()))
+        } else if !refused {
+            Some(format!(
+                "the boot stub did not say that it refuses the {}",
+                part.name()
+            ))
+        } else if outcome.end == End::Status(0) {
+            Some("the run ended with status 0".to_owned())
+        } else {
+            None
+        };
+        self.judge(&outcome, problem)?;
+        Ok(passed())
+    }
+
+    fn bad_image(&self, case: &BadImage) -> Result<Verdict> {
+        let image = Stage::need(&self.stage.conformance)?;
+        let label = case.name.replace([' ', ','], "-");
+        let path = self.paths.images().join(format!("bad-{label}.igvm"));
+        let good = fs::read(&image.path)?;
+        fs::write(&path, (case.spoil)(good))?;
+        let machine = self.machine(&path, Vec::new(), (1, 256));
+        let outcome = self.boot(&machine, &format!("bad-{label}"), 60)?;
+        let said = outcome
+            .lines
+            .iter()
+            .filter(|line| line.text.starts_with("machine: "))
+            .count();
+        let problem = if outcome.end != End::Status(report::BAD_IMAGE) {
+            Some(format!("not refused as a bad image, but {:?}", outcome.end))
+        } else if said != 1 {
+            Some(format!("{said} lines from the machine, not one"))
+        } else {
+            None
+        };
+        self.judge(&outcome, problem)?;
+        let tool = compile::igvm_tool(self.paths)?;
+        ensure!(
+            build::measure(&tool, &path).is_err(),
+            "the image tool measures {}",
+            self.paths.show(&path)
+        );
+        Ok(passed())
+    }
+}
+
+/// One of the files that a boot stub checks.
+#[derive(Clone, Copy)]
+enum Part {
+    Kernel,
+    Initrd,
+    CommandLine,
+}
+
+impl Part {
+    /// As the boot stub calls it.
+    const fn name(self) -> &'static str {
+        match self {
+            Part::Kernel => "kernel",
+            Part::Initrd => "initrd",
+            Part::CommandLine => "command line",
+        }
+    }
+}
+
+/// A way to spoil a good image.
+struct BadImage {
+    name: &'static str,
+    spoil: fn(Vec<u8>) -> Vec<u8>,
+}
+
+/// Every flip of every header byte, and directives that contradict each other, are tested on the host with the same
+/// loader; these show that the machine refuses with words.
+const BAD_IMAGES: &[BadImage] = &[
+    BadImage {
+        name: "empty",
+        // QEMU passes no module of zero bytes on, so one byte it is.
+        spoil: |_| vec![0],
+    },
+    BadImage {
+        name: "no IGVM file",
+        spoil: |good| good.iter().map(|byte| !byte).collect(),
+    },
+    BadImage {
+        name: "ends inside the fixed header",
+        spoil: |good| good[..20].to_vec(),
+    },
+    BadImage {
+        name: "ends half-way",
+        spoil: |good| good[..good.len() / 2].to_vec(),
+    },
+    BadImage {
+        name: "one byte short",
+        spoil: |good| good[..good.len() - 1].to_vec(),
+    },
+    BadImage {
+        name: "one bit of a directive flipped",
+        spoil: |mut good| {
+            good[0x40] ^= 0x10;
+            good
+        },
+    },
+    BadImage {
+        name: "wrong checksum",
+        // IGVM_FIXED_HEADER: magic, version, header offset, header size, file size, checksum.
+        spoil: |mut good| {
+            good[20] ^= 1;
+            good
+        },
+    },
+];
+
+/// Whether a step boots Linux, for which the kernel has to be fetched.
+pub fn needs_linux(step: &Step) -> bool {
+    step.name.starts_with("Linux") || step.name.starts_with("flipped")
+}

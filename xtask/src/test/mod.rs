@@ -1,0 +1,81 @@
+//! `cargo xtask test`: every check of the project in one report.
+
+mod boots;
+pub mod checks;
+mod runner;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::paths::Paths;
+use crate::ui;
+use runner::{Step, Tally};
+
+/// Options of `test`.
+#[derive(Args, Clone, Debug)]
+pub struct TestOptions {
+    /// Only the steps whose names contain this
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Also what takes long: boots with 2 and 8 vCPUs, with 512 MiB and 4 GiB, and on a newer QEMU
+    #[arg(long)]
+    long: bool,
+    /// Print the names of the steps and run none
+    #[arg(long)]
+    list: bool,
+    /// Write the present `unsafe` counts to tests/unsafe-counts.txt and run nothing
+    #[arg(long)]
+    record_counts: bool,
+    #[command(flatten)]
+    boots: boots::BootOptions,
+}
+
+/// `cargo xtask test`.
+pub fn test(paths: &Paths, options: &TestOptions) -> Result<ExitCode> {
+    if options.record_counts {
+        checks::record_counts(paths)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let wanted = |step: &Step| {
+        options
+            .filter
+            .as_ref()
+            .is_none_or(|filter| step.name.contains(filter.as_str()))
+    };
+    let mut static_checks = checks::steps(paths);
+    static_checks.retain(wanted);
+    let stage = boots::Stage::default();
+    let mut boots = boots::steps(paths, &stage, &options.boots, options.long);
+    boots.retain(wanted);
+    if options.list {
+        for step in static_checks.iter().chain(&boots) {
+            ui::say(&step.name);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut tally = Tally::default();
+    runner::run(static_checks, &mut tally);
+    if !boots.is_empty() {
+        let mut prepare = boots::prepare(paths, &stage, &options.boots);
+        if options.filter.is_some() {
+            let linux = boots.iter().any(boots::needs_linux);
+            prepare.retain(|step| linux || step.name != "image, Linux");
+        }
+        runner::run(prepare, &mut tally);
+        runner::run(boots, &mut tally);
+    }
+    if !tally.failed.is_empty() {
+        ui::say(format!("\nfailed: {}", tally.failed.join(", ")));
+    }
+    if !options.long && options.filter.is_none() {
+        ui::say("\n`cargo xtask test --long` adds more sizes and a newer QEMU.");
+    }
+    ui::say(tally.line());
+    Ok(if tally.failed.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
