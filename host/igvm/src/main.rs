@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use boot_abi::PayloadDigests;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use macadamia_igvm::build::{self, First, Guest, sha256};
-use macadamia_igvm::measure;
+use macadamia_igvm::{check, inspect, measure};
 
 /// Builds, measures and inspects IGVM images of the Macadamia SVSM.
 ///
@@ -41,6 +41,21 @@ enum Command {
         /// Print a JSON object instead of the digest alone
         #[arg(long)]
         json: bool,
+    },
+    /// List an image's headers in words
+    ///
+    /// Each line starts with the header's place in the file. A mask in brackets tells which platforms it concerns.
+    /// Pages that differ only in their address share a line.
+    Inspect {
+        /// The IGVM file
+        image: PathBuf,
+        /// Hold the image to the rules of QEMU's IGVM loader and of KVM instead, and print `ok` or `FAIL` for each
+        /// with its source; exit status 1 when one is broken
+        #[arg(long)]
+        check: bool,
+        /// Give every page a line of its own
+        #[arg(long, conflicts_with = "check")]
+        each: bool,
     },
 }
 
@@ -113,6 +128,14 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Build(args) => run_build(&args),
         Command::Measure { image, json } => run_measure(&image, json),
+        Command::Inspect {
+            image,
+            check: false,
+            each,
+        } => run_inspect(&image, each),
+        Command::Inspect {
+            image, check: true, ..
+        } => run_check(&image),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -195,5 +218,37 @@ fn run_measure(path: &Path, json: bool) -> Result<()> {
     } else {
         println!("{digest}");
     }
+    Ok(())
+}
+
+fn run_inspect(path: &Path, each: bool) -> Result<()> {
+    let bytes = read(path)?;
+    print!(
+        "{}",
+        inspect::describe(&bytes, each).with_context(|| path.display().to_string())?
+    );
+    Ok(())
+}
+
+fn run_check(path: &Path) -> Result<()> {
+    let bytes = read(path)?;
+    let verdicts = check::check(&bytes).with_context(|| path.display().to_string())?;
+    let mut broken = 0;
+    for verdict in &verdicts {
+        let (statement, source) = (verdict.statement, verdict.source);
+        match &verdict.result {
+            Ok(()) => println!("ok    {statement}\n        {source}"),
+            Err(reason) => {
+                broken += 1;
+                println!("FAIL  {statement}: {reason}\n        {source}");
+            }
+        }
+    }
+    ensure!(
+        broken == 0,
+        "{}: {broken} of {} rules broken",
+        path.display(),
+        verdicts.len()
+    );
     Ok(())
 }

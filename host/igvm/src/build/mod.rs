@@ -81,8 +81,7 @@ pub fn build(first: &First<'_>, policy: u64) -> Result<Vec<u8>> {
     )?;
     fill_parameters(&mut pages);
     let image = image::serialize(&pages, &flat_32(entry), policy, programs.guest.is_some())?;
-    crate::check::refuse_bad(&image)
-        .context("the finished image is not good, which is a fault of this tool")?;
+    crate::check::refuse_bad(&image).context("the image is not good")?;
     Ok(image)
 }
 
