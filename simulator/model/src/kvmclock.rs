@@ -20,7 +20,9 @@ pub const FEATURE_CLOCKSOURCE_STABLE: u32 = 1 << 24;
 pub const SYSTEM_TIME_ENABLE: u64 = 1;
 
 /// `pvclock_vcpu_time_info`: 32 bytes in a page that the guest shares.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct TimeInfo {
     /// Odd while it is being written.
@@ -42,7 +44,9 @@ pub struct TimeInfo {
 }
 
 /// `pvclock_wall_clock`: 12 bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct WallClock {
     /// Odd while it is being written.
@@ -94,16 +98,31 @@ mod tests {
     /// What Linux computes back (`pvclock_tsc_khz`): 10^6 << 32 / mul, shifted the other way.
     fn khz_seen_by_linux(mul: u32, shift: i8) -> u64 {
         let khz = (1_000_000u64 << 32) / mul as u64;
-        if shift < 0 { khz << -shift } else { khz >> shift }
+        if shift < 0 {
+            khz << -shift
+        } else {
+            khz >> shift
+        }
     }
 
     #[test]
     fn linux_reads_back_the_frequency() {
-        for hz in [1_000_000, 100_000_000, 999_999_999, 1_000_000_000, 2_000_000_000, 2_595_124_000, 5_100_000_000] {
+        for hz in [
+            1_000_000,
+            100_000_000,
+            999_999_999,
+            1_000_000_000,
+            2_000_000_000,
+            2_595_124_000,
+            5_100_000_000,
+        ] {
             let (mul, shift) = tsc_to_nanoseconds(hz).unwrap();
             let khz = khz_seen_by_linux(mul, shift);
             let error = khz.abs_diff(hz / 1000);
-            assert!(error <= hz / 1000 / 100_000 + 8, "{hz} Hz read back as {khz} kHz");
+            assert!(
+                error <= hz / 1000 / 100_000 + 8,
+                "{hz} Hz read back as {khz} kHz"
+            );
         }
         assert_eq!(tsc_to_nanoseconds(0), None);
     }

@@ -89,8 +89,7 @@ fn enter_64<M: GuestMemory + ?Sized>(mut at: Context<'_, M>) -> Result<Entry, In
         at.cpu.rsp.get()
     } & !0xF;
 
-    let mut words = [0u64; 6];
-    let frame = [
+    let words = [
         u64::from(at.event.error_code.unwrap_or(0)),
         at.cpu.rip.get(),
         u64::from(at.cpu.cs.selector.get()),
@@ -99,7 +98,6 @@ fn enter_64<M: GuestMemory + ?Sized>(mut at: Context<'_, M>) -> Result<Entry, In
         u64::from(at.cpu.ss.selector.get()),
     ];
     let skip = usize::from(at.event.error_code.is_none());
-    words.copy_from_slice(&frame);
     let pushed = words.get(skip..).unwrap_or_default();
     let rsp = top.wrapping_sub(8 * pushed.len() as u64);
     let mut bytes = [0u8; 48];

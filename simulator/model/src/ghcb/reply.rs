@@ -2,6 +2,8 @@
 
 use super::Malformed;
 use crate::event::Event as Exception;
+use core::mem::offset_of;
+use snp_abi::ghcb::{self, Ghcb, valid_bit};
 
 /// One field to write: eight bytes at this offset of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,23 +72,63 @@ impl Reply {
         }
     }
 
-    /// The guest is to raise this exception (Linux takes #GP and #UD only).
-    pub fn exception(exception: Exception) -> Reply {
-        let _ = exception;
-        todo!()
+    /// The guest is to raise this exception (Linux takes #GP and #UD only). An error code of 0 is not spelled out, as in
+    /// KVM's answers (#GP is 0x8000030D).
+    pub const fn exception(exception: Exception) -> Reply {
+        let error_code = match exception.error_code {
+            Some(0) => None,
+            other => other,
+        };
+        let info_2 = Exception {
+            error_code,
+            ..exception
+        }
+        .to_bits();
+        Reply {
+            info_1: ghcb::RESULT_EXCEPTION,
+            info_2,
+            ..Reply::OK
+        }
     }
 
     /// The request was malformed.
     pub const fn malformed(why: Malformed) -> Reply {
         Reply {
-            info_1: snp_abi::ghcb::RESULT_MALFORMED,
+            info_1: ghcb::RESULT_MALFORMED,
             info_2: why.code(),
             ..Reply::OK
         }
     }
 
-    /// The fields to write, the valid bitmap (cleared but for these fields) last.
+    /// The fields to write, in order; the valid bitmap, in which nothing but these fields is set, comes last.
     pub fn writes(self) -> impl Iterator<Item = Write> {
-        core::iter::empty()
+        let fields = [
+            (offset_of!(Ghcb, rax), self.rax),
+            (offset_of!(Ghcb, rbx), self.rbx),
+            (offset_of!(Ghcb, rcx), self.rcx),
+            (offset_of!(Ghcb, rdx), self.rdx),
+            (offset_of!(Ghcb, sw_exit_info_1), Some(self.info_1)),
+            (offset_of!(Ghcb, sw_exit_info_2), Some(self.info_2)),
+        ];
+        let mut valid = 0u128;
+        for (offset, value) in fields {
+            if value.is_some() {
+                valid |= 1 << valid_bit(offset);
+            }
+        }
+        let bitmap = offset_of!(Ghcb, valid_bitmap);
+        let bitmap = [
+            (bitmap, Some(valid as u64)),
+            (bitmap + 8, Some((valid >> 64) as u64)),
+        ];
+        fields
+            .into_iter()
+            .chain(bitmap)
+            .filter_map(|(offset, value)| {
+                Some(Write {
+                    offset: offset as u16,
+                    value: value?,
+                })
+            })
     }
 }
