@@ -217,6 +217,43 @@ pub struct PayloadDigests {
     pub cmdline: [u8; 32],
 }
 
+/// Why a guest payload asked for termination (GHCB MSR protocol 0x100; 56421 leaves sets above 0 to vendors). The line
+/// before it on the console has the details, if there is a console.
+pub mod termination {
+    /// The reason set of payloads.
+    pub const SET: u8 = 5;
+    /// The GHCB could not be made or registered.
+    pub const NO_GHCB: u8 = 0x01;
+    /// The hypervisor refused port I/O.
+    pub const PORT_IO: u8 = 0x02;
+    /// A panic.
+    pub const PANIC: u8 = 0x03;
+    /// Shim: the parameter page is none.
+    pub const PARAMETERS: u8 = 0x10;
+    /// Shim: the memory map is malformed, or lacks what is needed.
+    pub const MEMORY_MAP: u8 = 0x11;
+    /// Shim: memory could not be made private and valid.
+    pub const VALIDATION: u8 = 0x12;
+    /// Shim: the chipset is not the expected one.
+    pub const CHIPSET: u8 = 0x13;
+    /// Shim: fw_cfg is not there, malformed, or reported an error.
+    pub const FW_CFG: u8 = 0x14;
+    /// Shim: the ACPI tables or their script are malformed.
+    pub const ACPI: u8 = 0x15;
+    /// Shim: the kernel's digest is not the measured one.
+    pub const KERNEL_DIGEST: u8 = 0x16;
+    /// Shim: the initrd's digest is not the measured one.
+    pub const INITRD_DIGEST: u8 = 0x17;
+    /// Shim: the command line's digest is not the measured one.
+    pub const CMDLINE_DIGEST: u8 = 0x18;
+    /// Shim: the kernel or the command line is the measured one but cannot be booted.
+    pub const UNBOOTABLE: u8 = 0x19;
+    /// Shim: RAM has no room for something.
+    pub const NO_ROOM: u8 = 0x1A;
+    /// Shim: its shared pages could not be made private again.
+    pub const HAND_OVER: u8 = 0x1B;
+}
+
 /// Names of the fw_cfg files.
 pub mod fw_cfg {
     /// The kernel.

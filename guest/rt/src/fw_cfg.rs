@@ -17,6 +17,7 @@ const DMA_ERROR: u32 = 1 << 0;
 const DMA_READ: u32 = 1 << 1;
 const DMA_SKIP: u32 = 1 << 2;
 const DMA_SELECT: u32 = 1 << 3;
+const DMA_WRITE: u32 = 1 << 4;
 
 /// Bytes that one DMA transfer moves.
 pub const BOUNCE_SIZE: usize = 16 * 4096;
@@ -132,6 +133,28 @@ impl Dma {
             }
         }
         Err(FwCfgError::Dma)
+    }
+
+    /// Writes up to [`BOUNCE_SIZE`] bytes into the file, from `offset` on. QEMU lets few files be written.
+    pub fn write(&self, file: File, offset: u32, bytes: &[u8]) -> Result<(), FwCfgError> {
+        if offset as u64 + bytes.len() as u64 > file.size as u64 || bytes.len() > BOUNCE_SIZE {
+            return Err(FwCfgError::Range);
+        }
+        for (i, byte) in bytes.iter().enumerate() {
+            // SAFETY: the buffer is mapped, ours to share with the device, and not shorter than `bytes`.
+            unsafe { ((self.buffer + i as u64) as *mut u8).write_volatile(*byte) };
+        }
+        self.run(DMA_SELECT | DMA_SKIP | (file.key as u32) << 16, offset, 0)?;
+        self.run(DMA_WRITE, bytes.len() as u32, self.buffer)
+    }
+
+    /// Makes the buffer's pages private again.
+    pub fn release(self) -> Result<(), memory::MemoryError> {
+        for page in 0..=(BOUNCE_SIZE / 4096) as u64 {
+            memory::unshare_page(self.command + page * 4096)?;
+        }
+        crate::pool::free(self.command, 1 + BOUNCE_SIZE / 4096);
+        Ok(())
     }
 
     /// Fills `bytes` from the file, from `offset` on. `bytes` is private memory: the host cannot change it afterwards.

@@ -93,6 +93,16 @@ impl Ghcb {
         Ok(())
     }
 
+    /// Makes the running context's page private again and leaves the GHCB MSR zero. From here on there are no ports and
+    /// no console; SVSM calls go by the MSR protocol.
+    pub fn retire(self) -> Result<(), memory::MemoryError> {
+        Context::current().ghcb.store(0, Ordering::Relaxed);
+        memory::unshare_page(self.gpa)?;
+        // SAFETY: the GHCB MSR only says where the hypervisor finds the page.
+        unsafe { cpu::wrmsr(msr::GHCB, 0) };
+        Ok(())
+    }
+
     /// Fills the whole page with zeros.
     pub fn wipe(self) {
         for offset in (0..4096).step_by(8) {

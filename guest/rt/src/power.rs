@@ -4,14 +4,9 @@ use crate::ghcb::Ghcb;
 use crate::{console, cpu, io, msr_protocol, println};
 use core::panic::PanicInfo;
 
-/// The reason set of payloads' own termination codes (56421 leaves sets other than 0 to vendors).
-pub const REASON_SET: u8 = 5;
-/// The GHCB could not be made or registered.
-pub const REASON_NO_GHCB: u8 = 1;
-/// The hypervisor refused port I/O.
-pub const REASON_PORT_IO: u8 = 2;
-/// A panic; the console has the message.
-pub const REASON_PANIC: u8 = 3;
+pub use boot_abi::termination::{
+    NO_GHCB as REASON_NO_GHCB, PANIC as REASON_PANIC, PORT_IO as REASON_PORT_IO, SET as REASON_SET,
+};
 
 /// q35's PM1a control register as firmware places it, and sleep type 5 with the sleep-enable bit.
 const PM1A_CONTROL: u16 = 0x604;
