@@ -1,0 +1,131 @@
+//! The lock that orders SVSM calls, and the atomics that everything shared here is made of.
+//!
+//! The lock guards no data of its own (what is shared is atomic), so it needs no `unsafe`. It is never waited for
+//! without bound: the caller answers BUSY and the guest calls again (58019 §5.1), so that a vCPU which the host does
+//! not schedule while it holds the lock cannot hang the others inside the SVSM.
+
+#[cfg(not(loom))]
+pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// Attempts before a call is answered with BUSY.
+#[cfg(not(loom))]
+const ATTEMPTS: u32 = 10_000;
+#[cfg(loom)]
+const ATTEMPTS: u32 = 2;
+
+const WRITER: u32 = 1 << 31;
+
+/// Many readers or one writer; both give up after a bounded number of attempts.
+#[derive(Debug)]
+pub struct CallLock {
+    /// Number of readers, or [`WRITER`].
+    state: AtomicU32,
+}
+
+/// Shared hold on a [`CallLock`].
+#[derive(Debug)]
+#[must_use]
+pub struct ReadGuard<'a>(&'a CallLock);
+
+/// Exclusive hold on a [`CallLock`].
+#[derive(Debug)]
+#[must_use]
+pub struct WriteGuard<'a>(&'a CallLock);
+
+impl CallLock {
+    /// A free lock.
+    #[cfg(not(loom))]
+    pub const fn new() -> CallLock {
+        CallLock {
+            state: AtomicU32::new(0),
+        }
+    }
+
+    /// A free lock.
+    #[cfg(loom)]
+    pub fn new() -> CallLock {
+        CallLock {
+            state: AtomicU32::new(0),
+        }
+    }
+
+    /// Takes the lock together with other readers; `None` after too many attempts.
+    pub fn read(&self) -> Option<ReadGuard<'_>> {
+        for _ in 0..ATTEMPTS {
+            let state = self.state.load(Ordering::Relaxed);
+            if state & WRITER == 0
+                && self
+                    .state
+                    .compare_exchange(state, state + 1, Ordering::Acquire, Ordering::Relaxed)
+                    .is_ok()
+            {
+                return Some(ReadGuard(self));
+            }
+            pause();
+        }
+        None
+    }
+
+    /// Takes the lock alone; `None` after too many attempts.
+    pub fn write(&self) -> Option<WriteGuard<'_>> {
+        for _ in 0..ATTEMPTS {
+            if self
+                .state
+                .compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok()
+            {
+                return Some(WriteGuard(self));
+            }
+            pause();
+        }
+        None
+    }
+}
+
+impl Default for CallLock {
+    fn default() -> Self {
+        CallLock::new()
+    }
+}
+
+impl Drop for ReadGuard<'_> {
+    fn drop(&mut self) {
+        self.0.state.fetch_sub(1, Ordering::Release);
+    }
+}
+
+impl Drop for WriteGuard<'_> {
+    fn drop(&mut self) {
+        self.0.state.store(0, Ordering::Release);
+    }
+}
+
+fn pause() {
+    #[cfg(not(loom))]
+    core::hint::spin_loop();
+    #[cfg(loom)]
+    loom::thread::yield_now();
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_share_and_a_writer_is_alone() {
+        let lock = CallLock::new();
+        let first = lock.read().unwrap();
+        let second = lock.read().unwrap();
+        assert!(lock.write().is_none());
+        drop(first);
+        assert!(lock.write().is_none());
+        drop(second);
+        let writer = lock.write().unwrap();
+        assert!(lock.read().is_none());
+        assert!(lock.write().is_none());
+        drop(writer);
+        assert!(lock.read().is_some());
+    }
+}
