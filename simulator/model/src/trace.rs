@@ -47,11 +47,60 @@ pub enum OptionError<'a> {
     },
 }
 
+impl Topic {
+    /// Every topic with its name on the command line.
+    pub const ALL: [(&'static str, Topic); 13] = [
+        ("npf", Topic::Npf),
+        ("ghcb", Topic::Ghcb),
+        ("msr", Topic::Msr),
+        ("vc", Topic::Vc),
+        ("psc", Topic::Psc),
+        ("rmp", Topic::Rmp),
+        ("svsm", Topic::Svsm),
+        ("irq", Topic::Irq),
+        ("ap", Topic::Ap),
+        ("io", Topic::Io),
+        ("cpuid", Topic::Cpuid),
+        ("mmio", Topic::Mmio),
+        ("exit", Topic::Exit),
+    ];
+}
+
 impl Filter {
-    /// Parses `npf,ghcb,io:3f8`. Unknown names go to `report`, the rest still counts.
-    pub fn parse<'a>(list: &'a str, report: impl FnMut(OptionError<'a>)) -> Filter {
-        let _ = (list, report);
-        todo!()
+    /// Parses `npf,ghcb,io:3f8`. Unknown names go to `report`, the rest still counts. `io` after `io:PORT` means all
+    /// ports again.
+    pub fn parse<'a>(list: &'a str, mut report: impl FnMut(OptionError<'a>)) -> Filter {
+        let mut filter = Filter::default();
+        for name in list.split(',').filter(|name| !name.is_empty()) {
+            if let Err(error) = filter.add(name) {
+                report(error);
+            }
+        }
+        filter
+    }
+
+    fn add<'a>(&mut self, name: &'a str) -> Result<(), OptionError<'a>> {
+        if name == "all" {
+            self.topics = u32::MAX;
+            self.port = None;
+            return Ok(());
+        }
+        if let Some(port) = name.strip_prefix("io:") {
+            let digits = port.strip_prefix("0x").unwrap_or(port);
+            let number = u16::from_str_radix(digits, 16).map_err(|_| OptionError::BadPort(port))?;
+            self.port = Some(number);
+            self.topics |= 1 << Topic::Io as u32;
+            return Ok(());
+        }
+        let (_, topic) = Topic::ALL
+            .into_iter()
+            .find(|(known, _)| *known == name)
+            .ok_or(OptionError::UnknownTopic(name))?;
+        if topic == Topic::Io {
+            self.port = None;
+        }
+        self.topics |= 1 << topic as u32;
+        Ok(())
     }
 
     /// Whether `topic` is wanted.
@@ -96,11 +145,37 @@ pub fn options(line: &str) -> impl Iterator<Item = RuntimeOption<'_>> {
 impl<'a> RuntimeOption<'a> {
     /// The value as a number, decimal or with 0x.
     pub fn number(self) -> Result<u64, OptionError<'a>> {
-        todo!()
+        let value = self.value.unwrap_or("");
+        let number = match value.strip_prefix("0x") {
+            Some(digits) => u64::from_str_radix(digits, 16),
+            None => value.parse(),
+        };
+        number.map_err(|_| self.bad("a number, decimal or 0x..."))
     }
 
     /// `name`, `name=1`, `name=on`, or `name=0`, `name=off`.
     pub fn flag(self) -> Result<bool, OptionError<'a>> {
-        todo!()
+        match self.value {
+            None | Some("1" | "on") => Ok(true),
+            Some("0" | "off") => Ok(false),
+            Some(_) => Err(self.bad("on or off")),
+        }
+    }
+
+    /// The error for a value that the option does not take.
+    pub fn bad(self, expected: &'static str) -> OptionError<'a> {
+        OptionError::BadValue {
+            name: self.name,
+            value: self.value.unwrap_or(""),
+            expected,
+        }
+    }
+
+    /// The error for an option that does not exist.
+    pub fn unknown(self) -> OptionError<'a> {
+        OptionError::UnknownOption(self.name)
     }
 }
+
+#[cfg(test)]
+mod tests;
