@@ -76,7 +76,7 @@ pub fn xsave_to_vmsa(area: &[u8; XSAVE_AREA_SIZE], vmsa: &mut Vmsa) {
     };
 }
 
-/// VMSA into an XSAVE area that XRSTOR64 with RFBM 7 (or 3) takes: XSTATE_BV is 7, XCOMP_BV 0, and MXCSR's reserved
+/// VMSA into an XSAVE area that XRSTOR64 takes while XCR0 is 7 (and the host has AVX): XSTATE_BV is 7, XCOMP_BV 0, and MXCSR's reserved
 /// bits are cleared, since a guest may have left anything in its VMSA and XRSTOR would fault.
 pub fn vmsa_to_xsave(vmsa: &Vmsa, area: &mut [u8; XSAVE_AREA_SIZE]) {
     area.fill(0);

@@ -341,7 +341,7 @@ fn check_size(entry: RmpEntry, asked: PageSize, gpa: u64) -> Result<(), Outcome>
         (PageSize::Size2M, PageSize::Size4K) => Err(Outcome::Violation(size_mismatch(gpa))),
         (PageSize::Size4K, PageSize::Size2M) => Err(Outcome::code(result::FAIL_SIZEMISMATCH)),
         // The virtual address is aligned, but a 4 KiB mapping leads into the middle of the large page.
-        (PageSize::Size2M, PageSize::Size2M) if gpa % LARGE_PAGE_SIZE != 0 => {
+        (PageSize::Size2M, PageSize::Size2M) if !gpa.is_multiple_of(LARGE_PAGE_SIZE) => {
             Err(Outcome::code(result::FAIL_INPUT))
         }
         _ => Ok(()),

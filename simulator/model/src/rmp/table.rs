@@ -104,7 +104,7 @@ impl<'a> Rmp<'a> {
     /// the new contents equal the old ones (snp-semantics C8: the conservative reading).
     pub fn rmpupdate(&mut self, frame: u64, update: RmpUpdate) -> Result<(), HostFailure> {
         let range = self.range(frame, update.size)?;
-        if update.assigned && update.gpa % update.size.bytes() != 0 {
+        if update.assigned && !update.gpa.is_multiple_of(update.size.bytes()) {
             return Err(HostFailure::Input);
         }
         // A hypervisor's page has nothing that could be immutable (MSVC __rmpupdate: code 2).
@@ -118,21 +118,17 @@ impl<'a> Rmp<'a> {
         if current.in_use() {
             return Err(HostFailure::InUse);
         }
-        match update.size {
-            PageSize::Size4K if current.size() == PageSize::Size2M => {
-                return Err(HostFailure::Overlap);
+        let overlaps = match (update.size, current.size()) {
+            (PageSize::Size4K, size) => size == PageSize::Size2M,
+            (PageSize::Size2M, PageSize::Size2M) => false,
+            // No 2 MiB entry to replace: any assigned one is smaller.
+            (PageSize::Size2M, PageSize::Size4K) => {
+                let covered = self.entries.get(range.clone()).unwrap_or_default();
+                covered.iter().any(|entry| entry.assigned())
             }
-            // The entry of the first frame may be the 2 MiB entry that is replaced; any other assigned one is smaller.
-            PageSize::Size2M if current.size() == PageSize::Size4K => {
-                if self
-                    .entries
-                    .get(range.clone())
-                    .is_some_and(|all| all.iter().any(|entry| entry.assigned()))
-                {
-                    return Err(HostFailure::Overlap);
-                }
-            }
-            _ => {}
+        };
+        if overlaps {
+            return Err(HostFailure::Overlap);
         }
         let new = if update.assigned {
             RmpEntry::assigned_to(update.gpa, update.size, update.immutable)
@@ -253,7 +249,7 @@ impl<'a> Rmp<'a> {
     /// The indexes of an aligned range of frames that lies in the table.
     fn range(&self, frame: u64, size: PageSize) -> Result<core::ops::Range<usize>, HostFailure> {
         let pages = size.pages();
-        if frame % pages != 0 {
+        if !frame.is_multiple_of(pages) {
             return Err(HostFailure::Input);
         }
         let first = self.index(frame).ok_or(HostFailure::Input)?;
