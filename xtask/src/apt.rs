@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::packages::{Bundle, KEYRING, Version};
+use crate::packages::{Bundle, KEYRING, Upgrade, Version};
 use crate::paths::Paths;
 use crate::process;
 use crate::ui::Progress;
@@ -66,6 +66,42 @@ pub fn available() -> bool {
     process::exists("apt-get") && process::exists("dpkg") && Path::new(KEYRING).is_file()
 }
 
+/// The package with all that it needs and this machine has not, out of the cache or fetched into it.
+pub fn obtain_upgrade(paths: &Paths, upgrade: &Upgrade) -> Result<Unpacked> {
+    let folder = paths.packages().join(upgrade.name);
+    if let Ok(manifest) = fs::read_to_string(folder.join(MANIFEST)) {
+        return Ok(Unpacked {
+            root: folder.join("root"),
+            manifest,
+        });
+    }
+    ensure!(
+        available(),
+        "this needs apt-get, dpkg and Debian's keyring ({KEYRING})"
+    );
+    let mirror = mirrors()?.swap_remove(0);
+    let suite = Suite::open(paths, &mirror, upgrade.suites)?;
+    let preferred = upgrade.suites.last().context("no suite is named")?;
+    let plan = process::output(
+        suite
+            .command("apt-get")
+            // Here what is installed does count: it is what the package will run with.
+            .args(["-o", "Dir::State::status=/var/lib/dpkg/status"])
+            .args(["--simulate", "install", "--no-install-recommends", "-t"])
+            .args([preferred, upgrade.package]),
+    )?;
+    let mut packages = parse_plan(&plan);
+    packages.sort_by_key(|(name, _)| name != upgrade.package);
+    ensure!(
+        packages
+            .first()
+            .is_some_and(|(name, _)| name == upgrade.package),
+        "{preferred} has no {} newer than the installed one",
+        upgrade.package
+    );
+    suite.unpack_into(&folder, &packages)
+}
+
 fn fetch(paths: &Paths, bundle: &Bundle) -> Result<Unpacked> {
     ensure!(
         available(),
@@ -74,7 +110,7 @@ fn fetch(paths: &Paths, bundle: &Bundle) -> Result<Unpacked> {
     let mut reasons = Vec::new();
     for mirror in mirrors()? {
         for suite in bundle.suites {
-            match Suite::open(paths, &mirror, suite).and_then(|suite| {
+            match Suite::open(paths, &mirror, &[suite]).and_then(|suite| {
                 let packages = suite.resolve(bundle)?;
                 suite.unpack(paths, bundle, &packages)
             }) {
@@ -129,22 +165,24 @@ pub fn hosts() -> Vec<String> {
     hosts
 }
 
-/// One suite of one mirror, its package lists fetched.
+/// One or more suites of one mirror, their package lists fetched.
 struct Suite {
     options: Vec<String>,
 }
 
 impl Suite {
-    fn open(paths: &Paths, mirror: &str, name: &str) -> Result<Suite> {
-        let folder = paths.cache.join("apt").join(name);
+    fn open(paths: &Paths, mirror: &str, names: &[&str]) -> Result<Suite> {
+        let name = names.join("+");
+        let folder = paths.cache.join("apt").join(&name);
         for part in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(folder.join(part))?;
         }
         let sources = folder.join("sources.list");
-        fs::write(
-            &sources,
-            format!("deb [signed-by={KEYRING}] {mirror} {name} main\n"),
-        )?;
+        let list: String = names
+            .iter()
+            .map(|name| format!("deb [signed-by={KEYRING}] {mirror} {name} main\n"))
+            .collect();
+        fs::write(&sources, list)?;
         let folder = folder.display();
         let mut options = vec![
             format!("Dir::Etc::sourcelist={}", sources.display()),
@@ -238,14 +276,18 @@ impl Suite {
         bundle: &Bundle,
         packages: &[(String, String)],
     ) -> Result<Unpacked> {
-        let folder = paths.packages().join(bundle.name);
+        self.unpack_into(&paths.packages().join(bundle.name), packages)
+    }
+
+    /// Fetches packages, the first being what it is all for, and unpacks them below `folder`.
+    fn unpack_into(&self, folder: &Path, packages: &[(String, String)]) -> Result<Unpacked> {
         if folder.exists() {
-            fs::remove_dir_all(&folder)?;
+            fs::remove_dir_all(folder)?;
         }
         let root = folder.join("root");
         fs::create_dir_all(&root)?;
-        let version = &packages[0].1;
-        let progress = Progress::start(format!("fetching {} {version}", bundle.package));
+        let (name, version) = packages.first().context("nothing to fetch")?;
+        let progress = Progress::start(format!("fetching {name} {version}"));
         let wanted = packages.iter().map(|(name, version)| {
             if version.is_empty() {
                 name.clone()
@@ -257,12 +299,12 @@ impl Suite {
             self.command("apt-get")
                 .args(["-qq", "-o", "APT::Status-Fd=1", "download"])
                 .args(wanted)
-                .current_dir(&folder),
+                .current_dir(folder),
             LIMIT,
             |line| show_percent(&progress, line),
         )?;
         let mut bytes = 0;
-        for entry in fs::read_dir(&folder)? {
+        for entry in fs::read_dir(folder)? {
             let deb = entry?.path();
             if deb.extension().is_some_and(|extension| extension == "deb") {
                 bytes += deb.metadata()?.len();
@@ -281,12 +323,23 @@ impl Suite {
         // Last, because its presence says that all is there.
         fs::write(folder.join(MANIFEST), &manifest)?;
         progress.done(format!(
-            "fetched {} {version}, {:.1} MB",
-            bundle.package,
+            "fetched {name} {version}, {:.1} MB",
             bytes as f64 / 1e6
         ));
         Ok(Unpacked { root, manifest })
     }
+}
+
+/// `Inst NAME [OLD] (NEW SUITE [ARCHITECTURE])`, as apt-get lists what it would install.
+fn parse_plan(plan: &str) -> Vec<(String, String)> {
+    plan.lines()
+        .filter_map(|line| {
+            let rest = line.strip_prefix("Inst ")?;
+            let name = rest.split_whitespace().next()?;
+            let version = rest.split_once('(')?.1.split_whitespace().next()?;
+            Some((name.to_owned(), version.to_owned()))
+        })
+        .collect()
 }
 
 /// Whether Debian's `version` packages the upstream release `wanted`.
@@ -340,6 +393,14 @@ mod tests {
         assert!(is_upstream("1.95.0-1", "1.95.0"));
         assert!(!is_upstream("1.95.01-1", "1.95.0"));
         assert!(!is_upstream("1.96.1+dfsg1-2", "1.95.0"));
+    }
+
+    #[test]
+    fn a_plan_names_what_would_be_installed() {
+        let plan = "Reading state...\nInst a [1.0] (2.0-1 Debian:12 [amd64]) []\nInst b (3 X [all])\nConf a (2.0-1)\n";
+        let expected = [("a", "2.0-1"), ("b", "3")]
+            .map(|(name, version)| (name.to_owned(), version.to_owned()));
+        assert_eq!(parse_plan(plan), expected);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::paths::Paths;
-use crate::{build, run, test};
+use crate::{bench, build, run, test};
 
 /// Builds, starts, tests and measures the Macadamia SVSM.
 #[derive(Parser)]
@@ -49,7 +49,10 @@ report says which. Examples:
   cargo xtask test --list                      the names")]
     Test(test::TestOptions),
     /// Measure boot times, memory and code size, and print a table
-    Bench,
+    #[command(after_help = "\
+Linux is booted under the SVSM and in plain QEMU in turn, with the same kernel, RAM disk and command line. The table is
+also written to target/macadamia/bench, as Markdown and JSON.")]
+    Bench(bench::BenchOptions),
     /// Build everything that boots, and the IGVM images without Linux
     #[command(after_help = "\
 The bare-metal crates need `core` for x86_64-unknown-none. xtask takes it from rustup where that has the target or can
@@ -89,7 +92,7 @@ impl Cli {
         match self.command {
             Command::Run(options) => run::run(&paths, &options),
             Command::Test(options) => test::test(&paths, &options),
-            Command::Bench => anyhow::bail!("not there yet"),
+            Command::Bench(options) => bench::bench(&paths, &options),
             Command::Build => build::build(&paths).map(|()| ExitCode::SUCCESS),
             Command::Image(guest) => run::image(&paths, &guest).map(|()| ExitCode::SUCCESS),
             Command::Clean => build::clean(&paths).map(|()| ExitCode::SUCCESS),

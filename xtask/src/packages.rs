@@ -78,14 +78,23 @@ pub const fn rust_source(compiler: &str) -> Bundle<'_> {
 /// Where a package has the library's source.
 pub const RUST_LIBRARY: &str = "usr/src";
 
-/// A second QEMU, newer than Debian 12's, with what it needs that Debian 12 has not.
-pub const NEWER_QEMU: Bundle<'static> = Bundle {
+/// A second QEMU for Debian 12, newer than its own.
+pub const NEWER_QEMU: Upgrade = Upgrade {
     name: "qemu-newer",
-    suites: &["bookworm-backports"],
+    suites: &["bookworm", "bookworm-backports"],
     package: "qemu-system-x86",
-    follow: &["qemu-system-common", "qemu-system-data", "seabios"],
-    version: Version::Newest,
 };
+
+/// A package with everything it needs beyond what is installed, unpacked into one folder.
+#[derive(Clone, Copy, Debug)]
+pub struct Upgrade {
+    /// Name of the folder.
+    pub name: &'static str,
+    /// Suites to take from; the last one is preferred.
+    pub suites: &'static [&'static str],
+    /// The package.
+    pub package: &'static str,
+}
 
 /// The keyring that all of them are verified with; Debian installs it with apt.
 pub const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -10,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::packages;
 use crate::paths::Paths;
+use crate::{apt, host, packages};
 
 /// What is started.
 #[derive(Clone, Debug)]
@@ -118,9 +119,39 @@ impl Outcome {
     }
 }
 
-/// QEMU's program: the one asked for, else the installed one.
-pub fn program(asked: Option<&Path>) -> PathBuf {
-    asked.map_or_else(|| packages::QEMU.program.into(), Path::to_path_buf)
+/// The word for [`newer`] in place of a path.
+pub const NEWER: &str = "newer";
+
+/// QEMU's program: the one asked for, else the installed one, installed where it is missing.
+pub fn program(paths: &Paths, asked: Option<&Path>) -> Result<PathBuf> {
+    match asked {
+        Some(word) if word == Path::new(NEWER) => newer(paths),
+        Some(path) => Ok(path.to_path_buf()),
+        None => {
+            host::require(&[packages::QEMU])?;
+            Ok(packages::QEMU.program.into())
+        }
+    }
+}
+
+/// A QEMU newer than Debian 12's own, unpacked beside it; a script that gives it its libraries and firmware.
+fn newer(paths: &Paths) -> Result<PathBuf> {
+    let _lock = paths.lock()?;
+    let unpacked = apt::obtain_upgrade(paths, &packages::NEWER_QEMU)?;
+    let script = paths
+        .packages()
+        .join(packages::NEWER_QEMU.name)
+        .join("qemu");
+    let root = unpacked.root.display();
+    let text = format!(
+        "#!/bin/sh\n\
+         LD_LIBRARY_PATH='{root}/usr/lib/x86_64-linux-gnu' exec '{root}/usr/bin/{}' \\\n    \
+         -L '{root}/usr/share/qemu' -L '{root}/usr/share/seabios' \"$@\"\n",
+        packages::QEMU.program
+    );
+    fs::write(&script, text)?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    Ok(script)
 }
 
 /// QEMU's version, for example 7.2.22.

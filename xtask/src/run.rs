@@ -14,7 +14,7 @@ use crate::cli::{Payload, Size, seconds};
 use crate::compile::{self, Program};
 use crate::paths::Paths;
 use crate::qemu::{self, Machine, Watch};
-use crate::{apt, guest, host, packages, report, ui};
+use crate::{apt, guest, report, ui};
 
 /// Options of `run`.
 #[derive(Args, Clone, Debug)]
@@ -29,7 +29,7 @@ pub struct RunOptions {
     /// The machine's trace filters, separated by commas; its log gets what they let through
     #[arg(long, value_name = "FILTERS")]
     trace: Option<String>,
-    /// QEMU's program
+    /// QEMU's program; "newer" fetches the one of bookworm-backports
     #[arg(long, value_name = "PATH")]
     qemu: Option<PathBuf>,
     /// Seconds after which a boot without terminal is ended
@@ -59,10 +59,7 @@ pub struct Guest {
 
 /// `cargo xtask run`.
 pub fn run(paths: &Paths, options: &RunOptions) -> Result<ExitCode> {
-    if options.qemu.is_none() {
-        host::require(&[packages::QEMU])?;
-    }
-    let qemu = qemu::program(options.qemu.as_deref());
+    let qemu = qemu::program(paths, options.qemu.as_deref())?;
     let shell = wants_shell(&options.guest);
     let payload = choose_payload(options);
     if options.plain {

@@ -2,9 +2,6 @@
 
 use crate::qemu::Outcome;
 
-/// Ends every tour.
-pub const COMPLETE: &str = "macadamia: tour complete";
-
 /// The facts of a tour; a fact that was not printed is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tour {

@@ -8,11 +8,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
+use crate::apt;
 use crate::build::{self, Contents, Image, LinuxFiles};
 use crate::compile::{self, Program};
 use crate::guest;
-use crate::host;
-use crate::packages;
 use crate::paths::Paths;
 use crate::qemu::{self, End, Machine, Outcome, Watch};
 use crate::report;
@@ -23,7 +22,7 @@ use crate::tour::Tour;
 /// Options of all boots.
 #[derive(Args, Clone, Debug)]
 pub struct BootOptions {
-    /// QEMU's program
+    /// QEMU's program; "newer" fetches the one of bookworm-backports
     #[arg(long, value_name = "PATH")]
     qemu: Option<PathBuf>,
 }
@@ -31,6 +30,7 @@ pub struct BootOptions {
 /// What the boots share, made by the steps of [`prepare`].
 #[derive(Default)]
 pub struct Stage {
+    qemu: OnceLock<PathBuf>,
     built: OnceLock<()>,
     linux: OnceLock<(LinuxFiles, Image)>,
     probe: OnceLock<Image>,
@@ -51,14 +51,14 @@ pub const IMAGE_LIMIT: u64 = 2 * 1024 * 1024;
 pub fn prepare<'a>(paths: &'a Paths, stage: &'a Stage, options: &'a BootOptions) -> Vec<Step<'a>> {
     vec![
         Step::new("build", |_| {
-            if options.qemu.is_none() {
-                host::require(&[packages::QEMU])?;
-            }
+            let qemu = qemu::program(paths, options.qemu.as_deref())?;
+            let version = qemu::version(&qemu)?;
+            let _ = stage.qemu.set(qemu);
             let _lock = paths.lock()?;
             compile::bare_metal(paths, &Program::ALL)?;
             compile::igvm_tool(paths)?;
             let _ = stage.built.set(());
-            Ok(passed())
+            Ok(Verdict::Passed(format!("for QEMU {version}")))
         })
         .alone(),
         Step::new("image, conformance", |_| {
@@ -99,17 +99,8 @@ pub fn prepare<'a>(paths: &'a Paths, stage: &'a Stage, options: &'a BootOptions)
 }
 
 /// All boots.
-pub fn steps<'a>(
-    paths: &'a Paths,
-    stage: &'a Stage,
-    options: &'a BootOptions,
-    long: bool,
-) -> Vec<Step<'a>> {
-    let boots = Boots {
-        paths,
-        stage,
-        options,
-    };
+pub fn steps<'a>(paths: &'a Paths, stage: &'a Stage, long: bool) -> Vec<Step<'a>> {
+    let boots = Boots { paths, stage };
     let mut steps = Vec::new();
     for case in BAD_IMAGES {
         steps.push(Step::new(format!("bad image: {}", case.name), move |_| {
@@ -132,7 +123,11 @@ pub fn steps<'a>(
     for (cpus, memory) in sizes {
         let plural = if cpus == 1 { "" } else { "s" };
         let name = format!("Linux, {cpus} vCPU{plural}, {memory} MiB");
-        steps.push(Step::new(name, move |_| boots.linux(cpus, memory)).alone());
+        steps.push(Step::new(name, move |_| boots.linux(None, cpus, memory)).alone());
+    }
+    if long {
+        let name = "Linux, 2 vCPUs, 512 MiB, newer QEMU";
+        steps.push(Step::new(name, move |_| boots.on_newer_qemu()).alone());
     }
     steps
 }
@@ -142,7 +137,6 @@ pub fn steps<'a>(
 struct Boots<'a> {
     paths: &'a Paths,
     stage: &'a Stage,
-    options: &'a BootOptions,
 }
 
 impl Stage {
@@ -164,9 +158,9 @@ impl Boots<'_> {
         image: &Path,
         files: Vec<(&'static str, PathBuf)>,
         (cpus, memory): (u32, u64),
-    ) -> Machine {
-        Machine {
-            qemu: qemu::program(self.options.qemu.as_deref()),
+    ) -> Result<Machine> {
+        Ok(Machine {
+            qemu: Stage::need(&self.stage.qemu)?.clone(),
             payload: qemu::Payload::Snp {
                 machine: Program::Machine.path(self.paths),
                 image: image.to_path_buf(),
@@ -175,7 +169,7 @@ impl Boots<'_> {
             },
             cpus,
             memory,
-        }
+        })
     }
 
     fn boot(&self, machine: &Machine, name: &str, seconds: u64) -> Result<Outcome> {
@@ -198,10 +192,35 @@ impl Boots<'_> {
         }
     }
 
-    fn linux(&self, cpus: u32, memory: u64) -> Result<Verdict> {
+    /// A machine newer than Debian 12's, where the machine the tests use is not one itself.
+    fn on_newer_qemu(&self) -> Result<Verdict> {
+        let present = qemu::version(Stage::need(&self.stage.qemu)?)?;
+        let major = |version: &str| version.split('.').next().and_then(|part| part.parse().ok());
+        if major(&present).is_some_and(|major: u32| major >= 10) {
+            return Ok(Verdict::Skipped(format!(
+                "all boots run on {present} already"
+            )));
+        }
+        if !apt::available() {
+            return Ok(Verdict::Skipped(
+                "it comes by apt, which is not here".into(),
+            ));
+        }
+        let newer = qemu::program(self.paths, Some(Path::new(qemu::NEWER)))?;
+        let version = qemu::version(&newer)?;
+        self.linux(Some(newer), 2, 512)?;
+        Ok(Verdict::Passed(format!("QEMU {version}")))
+    }
+
+    fn linux(&self, qemu: Option<PathBuf>, cpus: u32, memory: u64) -> Result<Verdict> {
         let (files, image) = Stage::need(&self.stage.linux)?;
-        let machine = self.machine(&image.path, run::fw_cfg_files(files), (cpus, memory));
-        let outcome = self.boot(&machine, &format!("linux-{cpus}-{memory}"), 300)?;
+        let mut machine = self.machine(&image.path, run::fw_cfg_files(files), (cpus, memory))?;
+        let mut name = format!("linux-{cpus}-{memory}");
+        if let Some(qemu) = qemu {
+            machine.qemu = qemu;
+            name.push_str("-newer");
+        }
+        let outcome = self.boot(&machine, &name, 300)?;
         let tour = Tour::of(&outcome);
         let problem = report::linux_problem(&outcome)
             .or_else(|| report::digest_problem(&outcome, image))
@@ -231,7 +250,7 @@ impl Boots<'_> {
 
     fn probe(&self, cpus: u32) -> Result<Verdict> {
         let image = Stage::need(&self.stage.probe)?;
-        let machine = self.machine(&image.path, Vec::new(), (cpus, 512));
+        let machine = self.machine(&image.path, Vec::new(), (cpus, 512))?;
         let outcome = self.boot(&machine, &format!("probe-{cpus}"), 300)?;
         let problem =
             report::probe_problem(&outcome).or_else(|| report::digest_problem(&outcome, image));
@@ -241,7 +260,7 @@ impl Boots<'_> {
 
     fn conformance(&self) -> Result<Verdict> {
         let image = Stage::need(&self.stage.conformance)?;
-        let machine = self.machine(&image.path, Vec::new(), (2, 256));
+        let machine = self.machine(&image.path, Vec::new(), (2, 256))?;
         let outcome = self.boot(&machine, "conformance", 120)?;
         let problem =
             report::probe_problem(&outcome).or_else(|| report::digest_problem(&outcome, image));
@@ -263,7 +282,7 @@ impl Boots<'_> {
         let label = part.name().replace(' ', "-");
         *file = self.paths.images().join(format!("flipped-{label}"));
         fs::write(&*file, bytes)?;
-        let machine = self.machine(&image.path, run::fw_cfg_files(&files), (1, 512));
+        let machine = self.machine(&image.path, run::fw_cfg_files(&files), (1, 512))?;
         let outcome = self.boot(&machine, &format!("flipped-{label}"), 120)?;
         let refusal = format!("the {} (", part.name());
         let refused = outcome
@@ -292,7 +311,7 @@ impl Boots<'_> {
         let path = self.paths.images().join(format!("bad-{label}.igvm"));
         let good = fs::read(&image.path)?;
         fs::write(&path, (case.spoil)(good))?;
-        let machine = self.machine(&path, Vec::new(), (1, 256));
+        let machine = self.machine(&path, Vec::new(), (1, 256))?;
         let outcome = self.boot(&machine, &format!("bad-{label}"), 60)?;
         let said = outcome
             .lines

@@ -47,7 +47,7 @@ pub fn test(paths: &Paths, options: &TestOptions) -> Result<ExitCode> {
     let mut static_checks = checks::steps(paths);
     static_checks.retain(wanted);
     let stage = boots::Stage::default();
-    let mut boots = boots::steps(paths, &stage, &options.boots, options.long);
+    let mut boots = boots::steps(paths, &stage, options.long);
     boots.retain(wanted);
     if options.list {
         for step in static_checks.iter().chain(&boots) {

@@ -1,0 +1,387 @@
+//! `cargo xtask bench`: the figures of the README, all from one run on one machine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use boot_abi::layout;
+use clap::Args;
+
+use crate::build::{self, Contents, Image, LinuxFiles};
+use crate::cli::Size;
+use crate::compile::{self, Program};
+use crate::guest;
+use crate::paths::Paths;
+use crate::qemu::{self, Machine, Outcome, Watch};
+use crate::report;
+use crate::run;
+use crate::test::checks;
+use crate::ui::{self, Progress};
+
+/// Options of `bench`.
+#[derive(Args, Clone, Debug)]
+pub struct BenchOptions {
+    /// Boots of each kind
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    runs: u32,
+    #[command(flatten)]
+    size: Size,
+    /// QEMU's program; "newer" fetches the one of bookworm-backports
+    #[arg(long, value_name = "PATH")]
+    qemu: Option<PathBuf>,
+}
+
+/// One figure: what, its value, and the limit the project has set itself.
+struct Figure {
+    /// Key in the JSON file.
+    key: &'static str,
+    /// Name in the table.
+    name: &'static str,
+    value: f64,
+    unit: &'static str,
+    limit: &'static str,
+}
+
+/// Times of several boots, in seconds, ascending.
+struct Times(Vec<f64>);
+
+impl Times {
+    fn new(mut seconds: Vec<f64>) -> Times {
+        seconds.sort_by(f64::total_cmp);
+        Times(seconds)
+    }
+
+    fn min(&self) -> f64 {
+        self.0.first().copied().unwrap_or(f64::NAN)
+    }
+
+    fn median(&self) -> f64 {
+        let count = self.0.len();
+        match self.0.get(count / 2) {
+            Some(middle) if count % 2 == 1 => *middle,
+            Some(middle) => (middle + self.0[count / 2 - 1]) / 2.0,
+            None => f64::NAN,
+        }
+    }
+}
+
+/// `cargo xtask bench`.
+pub fn bench(paths: &Paths, options: &BenchOptions) -> Result<ExitCode> {
+    let qemu = qemu::program(paths, options.qemu.as_deref())?;
+    let version = qemu::version(&qemu)?;
+    let (files, linux, probe) = prepare(paths)?;
+    let bench = Bench {
+        paths,
+        options,
+        qemu,
+    };
+    let mut plain = Vec::new();
+    let mut under = Vec::new();
+    let mut svsm = Vec::new();
+    let progress = Progress::start("booting");
+    for run in 1..=options.runs {
+        // In turn, so that a machine that gets busier does so for both.
+        progress.detail(&format!("plain, {run} of {}", options.runs));
+        plain.push(to_init(&bench.boot(
+            "bench-plain",
+            bench.plain(&files),
+            None,
+        )?)?);
+        progress.detail(&format!("under the SVSM, {run} of {}", options.runs));
+        let outcome = bench.boot("bench-svsm", bench.snp(&files, &linux), Some(&linux))?;
+        under.push(to_init(&outcome)?);
+        svsm.extend(svsm_boot(&outcome));
+    }
+    progress.quiet();
+    let figures = figures(paths, (&plain, &under, &svsm), &probe)?;
+    let title = format!(
+        "QEMU {version} (TCG), {} vCPUs, {} MiB, {} boots of each kind",
+        options.size.cpus, options.size.memory, options.runs
+    );
+    let table = table(&title, &figures);
+    ui::say(&table);
+    let folder = paths.cache.join("bench");
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join("bench.md"), &table)?;
+    fs::write(folder.join("bench.json"), json(&title, &figures))?;
+    ui::note(format!("written to {}", paths.show(&folder)));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn prepare(paths: &Paths) -> Result<(LinuxFiles, Image, Image)> {
+    let _lock = paths.lock()?;
+    let guest = guest::obtain(paths)?;
+    compile::bare_metal(paths, &Program::ALL)?;
+    let command_line = paths.images().join("bench-cmdline");
+    fs::write(&command_line, guest::COMMAND_LINE)?;
+    let files = LinuxFiles {
+        kernel: guest.kernel,
+        initrd: guest.initrd,
+        command_line,
+    };
+    let linux = build::image(paths, "bench-linux", &Contents::Linux(&files))?;
+    let probe = build::image(paths, "probe", &Contents::Probe)?;
+    Ok((files, linux, probe))
+}
+
+struct Bench<'a> {
+    paths: &'a Paths,
+    options: &'a BenchOptions,
+    qemu: PathBuf,
+}
+
+impl Bench<'_> {
+    fn plain(&self, files: &LinuxFiles) -> qemu::Payload {
+        qemu::Payload::Plain {
+            kernel: files.kernel.clone(),
+            initrd: files.initrd.clone(),
+            command_line: guest::COMMAND_LINE.to_owned(),
+        }
+    }
+
+    fn snp(&self, files: &LinuxFiles, image: &Image) -> qemu::Payload {
+        qemu::Payload::Snp {
+            machine: Program::Machine.path(self.paths),
+            image: image.path.clone(),
+            options: String::new(),
+            files: run::fw_cfg_files(files),
+        }
+    }
+
+    fn boot(&self, name: &str, payload: qemu::Payload, image: Option<&Image>) -> Result<Outcome> {
+        let machine = Machine {
+            qemu: self.qemu.clone(),
+            payload,
+            cpus: self.options.size.cpus,
+            memory: self.options.size.memory,
+        };
+        let outcome = machine.run(
+            self.paths,
+            &Watch {
+                name: name.to_owned(),
+                limit: Duration::from_secs(300),
+                silence: Duration::from_secs(90),
+                live: false,
+            },
+        )?;
+        let problem = report::linux_problem(&outcome)
+            .or_else(|| image.and_then(|image| report::digest_problem(&outcome, image)));
+        if let Some(problem) = problem {
+            bail!("{}", report::explanation(self.paths, &outcome, &problem));
+        }
+        Ok(outcome)
+    }
+}
+
+/// Seconds from QEMU's start to the guest's first process.
+fn to_init(outcome: &Outcome) -> Result<f64> {
+    Ok(outcome
+        .line("macadamia: init reached")
+        .context("the guest did not say that it reached init")?
+        .at
+        .as_secs_f64())
+}
+
+/// Seconds from the SVSM's first line to the boot stub's first, or none where the two do not speak.
+fn svsm_boot(outcome: &Outcome) -> Option<f64> {
+    let first = |prefix: &str| {
+        outcome
+            .lines
+            .iter()
+            .find(|line| line.text.starts_with(prefix))
+            .map(|line| line.at.as_secs_f64())
+    };
+    Some(first("shim: ")? - first("svsm: ")?)
+}
+
+fn figures(
+    paths: &Paths,
+    (plain, under, svsm): (&[f64], &[f64], &[f64]),
+    probe: &Image,
+) -> Result<Vec<Figure>> {
+    let figure = |key, name, value, unit, limit| Figure {
+        key,
+        name,
+        value,
+        unit,
+        limit,
+    };
+    let plain = Times::new(plain.to_vec());
+    let under = Times::new(under.to_vec());
+    let mut figures = vec![
+        figure(
+            "plain_median",
+            "Linux to init, plain QEMU, median",
+            plain.median(),
+            "s",
+            "",
+        ),
+        figure(
+            "plain_min",
+            "Linux to init, plain QEMU, least",
+            plain.min(),
+            "s",
+            "",
+        ),
+        figure(
+            "svsm_median",
+            "Linux to init, under the SVSM, median",
+            under.median(),
+            "s",
+            "",
+        ),
+        figure(
+            "svsm_min",
+            "Linux to init, under the SVSM, least",
+            under.min(),
+            "s",
+            "",
+        ),
+        figure(
+            "ratio_median",
+            "ratio of the medians",
+            under.median() / plain.median(),
+            "",
+            "8",
+        ),
+        figure(
+            "ratio_min",
+            "ratio of the least",
+            under.min() / plain.min(),
+            "",
+            "8",
+        ),
+    ];
+    if !svsm.is_empty() {
+        let svsm = Times::new(svsm.to_vec());
+        figures.push(figure(
+            "svsm_boot",
+            "SVSM's first line to the guest's first, median",
+            svsm.median() * 1000.0,
+            "ms",
+            "",
+        ));
+    }
+    let ring_0 = checks::ring_0_counts(paths)?;
+    let all_unsafes: usize = checks::count_crates(paths)?.values().sum();
+    let kernel = loaded_size(&Program::Svsm.path(paths))?;
+    figures.extend([
+        figure(
+            "reserved",
+            "memory reserved by the SVSM",
+            layout::SVSM_SIZE as f64 / 1024.0,
+            "KiB",
+            "8192",
+        ),
+        figure(
+            "kernel",
+            "of it the kernel's image",
+            kernel as f64 / 1024.0,
+            "KiB",
+            "",
+        ),
+        figure(
+            "image",
+            "IGVM file without Linux",
+            fs::metadata(&probe.path)?.len() as f64 / 1024.0,
+            "KiB",
+            "2048",
+        ),
+        figure(
+            "lines",
+            "lines of code in ring 0",
+            ring_0.lines as f64,
+            "",
+            "12000",
+        ),
+        figure(
+            "unsafes",
+            "`unsafe` in ring 0",
+            ring_0.unsafes as f64,
+            "",
+            "150",
+        ),
+        figure(
+            "all_unsafes",
+            "`unsafe` in the whole project",
+            all_unsafes as f64,
+            "",
+            "",
+        ),
+    ]);
+    Ok(figures)
+}
+
+/// Bytes that an ELF file takes in memory: the sum of its loadable segments.
+fn loaded_size(path: &Path) -> Result<u64> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let field = |at: usize, size: usize| -> Option<u64> {
+        let bytes = bytes.get(at..at + size)?;
+        Some(
+            bytes
+                .iter()
+                .rev()
+                .fold(0, |value, byte| value << 8 | u64::from(*byte)),
+        )
+    };
+    // ELF64: e_phoff at 0x20, e_phentsize at 0x36, e_phnum at 0x38; p_type at 0, p_memsz at 0x28.
+    let sum = || {
+        let table = field(0x20, 8)? as usize;
+        let size = field(0x36, 2)? as usize;
+        (0..field(0x38, 2)? as usize)
+            .map(|index| {
+                let header = table.checked_add(index * size)?;
+                let is_load = field(header, 4)? == 1;
+                Some(if is_load { field(header + 0x28, 8)? } else { 0 })
+            })
+            .sum::<Option<u64>>()
+    };
+    sum().with_context(|| format!("{} is no ELF file", path.display()))
+}
+
+fn table(title: &str, figures: &[Figure]) -> String {
+    let mut text = format!("{title}\n\n| figure | value | limit |\n|---|---:|---:|\n");
+    for figure in figures {
+        text.push_str(&format!(
+            "| {} | {} | {} |\n",
+            figure.name,
+            format!("{} {}", number(figure.value), figure.unit).trim(),
+            figure.limit
+        ));
+    }
+    text
+}
+
+fn json(title: &str, figures: &[Figure]) -> String {
+    let rows: Vec<String> = figures
+        .iter()
+        .map(|figure| format!("  \"{}\": {}", figure.key, number(figure.value)))
+        .collect();
+    format!(
+        "{{\n  \"conditions\": \"{title}\",\n{}\n}}\n",
+        rows.join(",\n")
+    )
+}
+
+/// Two digits behind the point where there is anything.
+fn number(value: f64) -> String {
+    if value.fract() == 0.0 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.2}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_count_is_between_the_two_in_the_middle() {
+        assert_eq!(Times::new(vec![4.0, 1.0, 3.0, 2.0]).median(), 2.5);
+        assert_eq!(Times::new(vec![3.0, 1.0, 2.0]).median(), 2.0);
+        assert_eq!(Times::new(vec![3.0, 1.0, 2.0]).min(), 1.0);
+    }
+}
