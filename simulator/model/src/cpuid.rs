@@ -38,6 +38,8 @@ pub struct Config {
     pub vcpus: u32,
     /// Family, model and stepping as in leaf 1 EAX; `None` for the host's.
     pub signature: Option<u32>,
+    /// Offer kvmclock's MSRs ([`crate::kvmclock`]).
+    pub kvmclock: bool,
 }
 
 /// A host from which no page can be made.

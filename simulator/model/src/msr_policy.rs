@@ -1,6 +1,7 @@
 //! Which MSRs a guest reaches directly and which raise #VC (KVM's set: `sev_es_recalc_msr_intercepts`), and what those
 //! that it then asks for through the GHCB answer.
 
+use crate::kvmclock;
 use snp_abi::msr;
 
 /// What happens at RDMSR or WRMSR in the guest.
@@ -46,6 +47,10 @@ pub enum Emulated {
     ReadOnly(u64),
     /// Time stamp counter (MSR 0x10).
     Tsc,
+    /// kvmclock: where to put [`crate::kvmclock::WallClock`], if offered.
+    KvmWallClock,
+    /// kvmclock: where to keep [`crate::kvmclock::TimeInfo`], if offered.
+    KvmSystemTime,
     /// #GP.
     GeneralProtection,
 }
@@ -89,6 +94,8 @@ pub const fn emulated(msr: u32) -> Emulated {
         msr::APIC_BASE => Emulated::ApicBase,
         msr::X2APIC_FIRST..=msr::X2APIC_LAST => Emulated::X2Apic,
         TSC => Emulated::Tsc,
+        kvmclock::MSR_WALL_CLOCK => Emulated::KvmWallClock,
+        kvmclock::MSR_SYSTEM_TIME => Emulated::KvmSystemTime,
         // KVM's value for AMD.
         PATCH_LEVEL => Emulated::Constant(0x0100_0065),
         // Bit 24: the TSC runs at the P0 frequency; without it Linux complains about the firmware.

@@ -86,7 +86,7 @@ impl Entry {
             PageSize::Size4K
         };
         let gpa = self.0 & GFN;
-        if self.done() > size.pages() || gpa % size.bytes() != 0 {
+        if self.done() > size.pages() || !gpa.is_multiple_of(size.bytes()) {
             return Err(ERROR_INVALID_ENTRY);
         }
         let operation = match self.0 >> 52 & 0xF {

@@ -2,6 +2,7 @@
 
 use super::filter::*;
 use super::{BuildError, Config, Leaf, XSAVE_LEGACY};
+use crate::kvmclock::{FEATURE_CLOCKSOURCE_STABLE, FEATURE_CLOCKSOURCE2};
 use snp_abi::Vmpl;
 use snp_abi::cpuid::{CpuidEntry, CpuidPage, sev};
 use zerocopy::FromZeros;
@@ -222,7 +223,7 @@ impl<H: FnMut(u32, u32) -> Leaf> Builder<'_, H> {
         Ok(())
     }
 
-    /// KVM's leaves without any of its features: enough for Linux to use x2APIC.
+    /// KVM's leaves: enough for Linux to use x2APIC, and with kvmclock to know the TSC's frequency.
     fn hypervisor(&mut self) -> Result<(), BuildError> {
         self.add(
             0x4000_0000,
@@ -234,7 +235,19 @@ impl<H: FnMut(u32, u32) -> Leaf> Builder<'_, H> {
                 edx: u32::from_le_bytes(*b"M\0\0\0"),
             },
         )?;
-        self.add(0x4000_0001, 0, Leaf::default())
+        let features = if self.config.kvmclock {
+            FEATURE_CLOCKSOURCE2 | FEATURE_CLOCKSOURCE_STABLE
+        } else {
+            0
+        };
+        self.add(
+            0x4000_0001,
+            0,
+            Leaf {
+                eax: features,
+                ..Leaf::default()
+            },
+        )
     }
 
     fn extended(&mut self) -> Result<(), BuildError> {

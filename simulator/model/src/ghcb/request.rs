@@ -484,10 +484,10 @@ impl Page<'_> {
     }
 
     fn message_pages(&self, request: u64, response: u64) -> Result<(), Malformed> {
-        if request % PAGE_SIZE != 0 {
+        if !request.is_multiple_of(PAGE_SIZE) {
             return Err(self.invalid(Field::Info1, request));
         }
-        if response % PAGE_SIZE != 0 || request == response {
+        if !response.is_multiple_of(PAGE_SIZE) || request == response {
             return Err(self.invalid(Field::Info2, response));
         }
         Ok(())
@@ -497,7 +497,7 @@ impl Page<'_> {
         let data = self.need(Field::Rax)?;
         let data_pages = self.need(Field::Rbx)?;
         self.message_pages(request, response)?;
-        if data % PAGE_SIZE != 0 {
+        if !data.is_multiple_of(PAGE_SIZE) {
             return Err(self.invalid(Field::Rax, data));
         }
         Ok(Event::ExtGuestRequest {
@@ -523,7 +523,7 @@ impl Page<'_> {
         } else {
             let features = self.need(Field::Rax)?;
             // KVM refuses a VMSA at the start of a large page, because of an erratum of the RMP check.
-            if vmsa_gpa % PAGE_SIZE != 0 || vmsa_gpa % LARGE_PAGE_SIZE == 0 {
+            if !vmsa_gpa.is_multiple_of(PAGE_SIZE) || vmsa_gpa.is_multiple_of(LARGE_PAGE_SIZE) {
                 return Err(self.invalid(Field::Info2, vmsa_gpa));
             }
             features

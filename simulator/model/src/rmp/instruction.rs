@@ -105,7 +105,7 @@ impl Outcome {
         if carry {
             flags |= CF;
         }
-        if (eax as u8).count_ones() % 2 == 0 {
+        if (eax as u8).count_ones().is_multiple_of(2) {
             flags |= PF;
         }
         if eax == 0 {
@@ -205,7 +205,7 @@ fn operand(rax: u64, rcx: u64) -> Result<(u64, PageSize), Outcome> {
     let fail = Outcome::code(result::FAIL_INPUT);
     let size = PageSize::from_bits(rcx).ok_or(fail)?;
     let va = rax & !0xFFF;
-    if va % size.bytes() != 0 {
+    if !va.is_multiple_of(size.bytes()) {
         return Err(fail);
     }
     Ok((va, size))
@@ -251,10 +251,11 @@ pub fn rmpadjust(rmp: &mut Rmp<'_>, op: &RmpAdjust, at: Mapping) -> Outcome {
     let permissions = RmpPermissions::from_bits_retain((op.rdx >> 8) as u8);
     let vmsa = op.rdx & RMPADJUST_VMSA != 0;
     // Supervisor shadow stacks (VmplSSS) are not offered, so their bit is reserved like the others. A VMSA is 4 KiB.
-    let reserved =
-        op.rdx & !(RMPADJUST_VMSA | 0xFFFF) != 0 || !ALL_PERMISSIONS.contains(permissions);
+    let malformed = op.rdx & !(RMPADJUST_VMSA | 0xFFFF) != 0
+        || !ALL_PERMISSIONS.contains(permissions)
+        || (vmsa && op.size == PageSize::Size2M);
     let target = match Vmpl::new(target) {
-        Some(target) if !reserved && !(vmsa && op.size == PageSize::Size2M) => target,
+        Some(target) if !malformed => target,
         _ => return Outcome::code(result::FAIL_INPUT),
     };
     let (frame, entry) = match governing_entry(rmp, at) {
