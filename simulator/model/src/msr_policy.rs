@@ -47,6 +47,8 @@ pub enum Emulated {
     ReadOnly(u64),
     /// Time stamp counter (MSR 0x10).
     Tsc,
+    /// The APIC timer's deadline, which CPUID does not offer: #GP as long as the machine has none.
+    TscDeadline,
     /// kvmclock: where to put [`crate::kvmclock::WallClock`], if offered.
     KvmWallClock,
     /// kvmclock: where to keep [`crate::kvmclock::TimeInfo`], if offered.
@@ -94,6 +96,7 @@ pub const fn emulated(msr: u32) -> Emulated {
         msr::APIC_BASE => Emulated::ApicBase,
         msr::X2APIC_FIRST..=msr::X2APIC_LAST => Emulated::X2Apic,
         TSC => Emulated::Tsc,
+        msr::TSC_DEADLINE => Emulated::TscDeadline,
         kvmclock::MSR_WALL_CLOCK => Emulated::KvmWallClock,
         kvmclock::MSR_SYSTEM_TIME => Emulated::KvmSystemTime,
         // KVM's value for AMD.
