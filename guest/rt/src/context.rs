@@ -180,6 +180,12 @@ impl Context {
         (&raw const self.tss as u64, size_of::<Tss>())
     }
 
+    /// Tops of the stacks that the processor switches to: RSP0, IST 1, IST 2.
+    pub fn handler_stacks(&self) -> (u64, u64, u64) {
+        let (rsp, ist) = (self.tss.rsp, self.tss.ist);
+        (rsp[0], ist[0], ist[1])
+    }
+
     /// Whether the context's code has returned.
     pub fn finished(&self) -> bool {
         self.state.load(Ordering::Acquire) == 2

@@ -24,14 +24,19 @@
 //! the payloads, so that they need little of their own.
 #![cfg(target_os = "none")]
 #![no_std]
+// A trap's registers are returned by value: there is no heap to box them on, and no path where it matters.
+#![allow(clippy::result_large_err)]
 
+pub mod apic;
 pub mod console;
 pub mod context;
 pub mod cpu;
 mod entry;
+pub mod exec;
 pub mod fw_cfg;
 pub mod ghcb;
 pub mod io;
+pub mod levels;
 pub mod memory;
 pub mod msr_protocol;
 pub mod nae;
@@ -47,6 +52,8 @@ pub mod time;
 pub mod trap;
 mod vc;
 pub mod vmsa;
+
+pub use vc::from_page as vc_from_page;
 
 /// Makes `$main`, a `fn()`, the function that the runtime calls once the machine is set up. Returning from it powers
 /// the machine off.

@@ -239,3 +239,13 @@ pub fn flush() {
     // SAFETY: CR3 keeps its value.
     unsafe { cpu::set_cr3(cpu::cr3()) };
 }
+
+/// Makes the page at `table` the page table (lowest level) for `va`'s 2 MiB region.
+pub fn replace_table(va: u64, table: u64) -> Result<(), OutOfPages> {
+    let _guard = LOCK.lock();
+    walk(va, 0)?;
+    let slot = walk(va, 1)?;
+    write(slot, table | c_bit() | 7);
+    flush();
+    Ok(())
+}

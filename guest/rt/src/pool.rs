@@ -4,7 +4,7 @@
 use crate::sync::{RawCell, SpinLock};
 
 /// Pages in the pool.
-pub const PAGES: usize = 256;
+pub const PAGES: usize = 320;
 
 static POOL: RawCell<[[u8; 4096]; PAGES]> = RawCell::new([[0; 4096]; PAGES]);
 

@@ -1,0 +1,34 @@
+//! The ordinary cases, in groups.
+
+mod access;
+mod cpuid_page;
+mod fpu;
+mod ghcb;
+mod interrupts;
+mod lower;
+mod msr_protocol;
+mod nae;
+mod psc;
+mod pvalidate;
+mod rmpadjust;
+mod status;
+mod vc;
+mod vcpu;
+
+/// Groups by name, in the order they run.
+pub const GROUPS: &[(&str, fn())] = &[
+    ("cpuid-page", cpuid_page::run),
+    ("status", status::run),
+    ("msr-protocol", msr_protocol::run),
+    ("pvalidate", pvalidate::run),
+    ("rmpadjust", rmpadjust::run),
+    ("access", access::run),
+    ("psc", psc::run),
+    ("ghcb", ghcb::run),
+    ("nae", nae::run),
+    ("vc", vc::run),
+    ("lower", lower::run),
+    ("fpu", fpu::run),
+    ("vcpu", vcpu::run),
+    ("interrupts", interrupts::run),
+];
