@@ -113,6 +113,17 @@ pub fn measure(tool: &Path, image: &Path) -> Result<String> {
         .with_context(|| format!("`measure` printed no launch digest of 96 digits: {text:?}"))
 }
 
+/// Holds an image to the rules of the loaders it is made for.
+pub fn check(paths: &Paths, image: &Path) -> Result<()> {
+    let tool = compile::igvm_tool(paths)?;
+    process::check(
+        Command::new(tool).args(["inspect", "--check"]).arg(image),
+        IMAGE_LIMIT,
+        |_| {},
+    )?;
+    Ok(())
+}
+
 /// The first SHA-384 digest in `text`.
 pub fn hexadecimal(text: &str) -> Option<String> {
     text.split(|character: char| !character.is_ascii_hexdigit())

@@ -70,6 +70,7 @@ pub fn prepare<'a>(paths: &'a Paths, stage: &'a Stage, options: &'a BootOptions)
         Step::new("image, probe", |_| {
             stage.need_build()?;
             let image = build::image(paths, "probe", &Contents::Probe)?;
+            build::check(paths, &image.path)?;
             let bytes = fs::metadata(&image.path)?.len();
             let _ = stage.probe.set(image);
             ensure!(
@@ -92,6 +93,7 @@ pub fn prepare<'a>(paths: &'a Paths, stage: &'a Stage, options: &'a BootOptions)
                 }
             };
             let image = build::image(paths, "test-linux", &Contents::Linux(&files))?;
+            build::check(paths, &image.path)?;
             let _ = stage.linux.set((files, image));
             Ok(passed())
         }),
