@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{assert_refused, image, scratch, tool};
+use common::{assert_refused, image, scratch, seal, tool};
 use igvm::{IgvmDirectiveHeader, IgvmFile, IgvmInitializationHeader, IgvmRevision, IsolationType};
 use igvm_defs::{
     IGVM_VHS_PARAMETER, IGVM_VHS_PARAMETER_INSERT, IgvmPageDataFlags, IgvmPageDataType,
@@ -51,6 +51,21 @@ fn every_bit_of_the_headers_flipped() {
         let mut bad = bytes.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
         assert!(Image::parse(&bad).is_err(), "bit {bit}");
+    }
+}
+
+#[test]
+fn headers_changed_under_a_right_checksum_never_end_in_a_panic() {
+    // The file may still be good; whatever it is, all commands must come to an end with a result.
+    let bytes = image();
+    let end = Image::parse(&bytes).unwrap().data_start();
+    for at in (0..end).filter(|at| !(20..24).contains(at)) {
+        for value in [0x00, 0x01, 0x02, 0x04, 0x7F, 0x80, 0xFF] {
+            let mut bad = bytes.clone();
+            bad[at] = value;
+            seal(&mut bad);
+            let _ = all(&bad);
+        }
     }
 }
 

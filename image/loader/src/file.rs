@@ -1,8 +1,9 @@
-//! The file as a whole: fixed header, checksum, the walk over the variable headers, and the choice of a platform.
+//! The file as a whole: fixed header, checksum, what holds between headers, and the choice of a platform.
 
 use crate::error::{FileError, Problem};
-use crate::header::{Body, Header, PlatformHeader, decode};
+use crate::header::{Body, Header, PlatformHeader};
 use crate::reader::{aligned, expect, read};
+use crate::walk::Headers;
 use crate::{Platform, crc32};
 
 /// ASCII "IGVM".
@@ -155,11 +156,7 @@ impl<'a> Image<'a> {
 
     /// All variable headers in the order of the file. After a successful [`Image::parse`] none of them is an error.
     pub fn headers(&self) -> Headers<'a> {
-        Headers {
-            image: *self,
-            next: self.headers_start,
-            section: Section::Platform,
-        }
+        Headers::new(*self, self.headers_start, self.headers_end)
     }
 
     /// The version of the fixed header, 1 or 2.
@@ -252,105 +249,5 @@ impl<'a> Selection<'a> {
     /// Its bit in compatibility masks.
     pub const fn mask(&self) -> u32 {
         self.mask
-    }
-}
-
-/// The three sections of variable headers, which must follow each other.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Section {
-    Platform,
-    Initialization,
-    Directive,
-}
-
-impl Section {
-    fn of(typ: u32) -> Option<Section> {
-        if igvm_defs::IGVM_VHT_RANGE_PLATFORM.contains(&typ) {
-            Some(Section::Platform)
-        } else if igvm_defs::IGVM_VHT_RANGE_INIT.contains(&typ) {
-            Some(Section::Initialization)
-        } else if igvm_defs::IGVM_VHT_RANGE_DIRECTIVE.contains(&typ) {
-            Some(Section::Directive)
-        } else {
-            None
-        }
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Section::Platform => "platform",
-            Section::Initialization => "initialization",
-            Section::Directive => "directive",
-        }
-    }
-}
-
-/// Iterator over variable headers; made by [`Image::headers`]. It ends after the first error.
-#[derive(Clone, Debug)]
-pub struct Headers<'a> {
-    image: Image<'a>,
-    next: usize,
-    section: Section,
-}
-
-impl<'a> Headers<'a> {
-    fn advance(&mut self) -> Result<Header<'a>, FileError> {
-        let start = self.next;
-        let offset = start as u64;
-        let rest = self
-            .image
-            .bytes
-            .get(start..self.image.headers_end)
-            .unwrap_or(&[]);
-        let [typ, length] = read::<[zerocopy::little_endian::U32; 2]>(
-            rest,
-            offset,
-            "a variable header's type and length",
-        )?;
-        let (typ, length) = (typ.get(), length.get() as usize);
-        let body = rest.get(8..).unwrap_or(&[]);
-        let padded = length
-            .checked_next_multiple_of(8)
-            .filter(|&padded| padded <= body.len());
-        let Some(padded) = padded else {
-            return Err(Problem::TooShort {
-                what: "a variable header's content",
-                size: length as u64,
-                available: body.len() as u64,
-            }
-            .at(offset));
-        };
-        let (content, padding) = body[..padded].split_at(length);
-        if let Some(&byte) = padding.iter().find(|&&byte| byte != 0) {
-            expect("a variable header's padding", byte, 0u32, offset)?;
-        }
-        let plain = typ & !igvm_defs::IGVM_VHT_OPTIONAL_BIT;
-        if let Some(section) = Section::of(plain) {
-            if section < self.section {
-                return Err(Problem::Order {
-                    typ,
-                    section: section.name(),
-                }
-                .at(offset));
-            }
-            self.section = section;
-        }
-        self.next = start + 8 + padded;
-        decode(&self.image, typ, content, offset)
-    }
-}
-
-impl<'a> Iterator for Headers<'a> {
-    type Item = Result<Header<'a>, FileError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.next >= self.image.headers_end {
-            return None;
-        }
-        let header = self.advance();
-        if header.is_err() {
-            self.next = self.image.headers_end;
-        }
-        Some(header)
     }
 }

@@ -21,20 +21,28 @@
 
 extern crate alloc;
 
+mod areas;
 mod crc32;
+mod decode;
 mod error;
 mod file;
 mod header;
+mod host;
 mod load;
+mod machine;
 mod ranges;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 pub use error::{FileError, HostError, LoadError, Problem};
-pub use file::{Headers, Image, Selection};
+pub use file::{Image, Selection};
 pub use header::{Body, Header, PageKind, ParameterKind, PlatformHeader};
-pub use load::{HostParameters, Machine, Summary};
+pub use host::HostParameters;
+pub use load::Summary;
+pub use machine::Machine;
+pub use walk::Headers;
 
 /// An entry of the memory map that the host gives to the guest; ranges are in pages.
 pub use igvm_defs::IGVM_VHS_MEMORY_MAP_ENTRY as MemoryMapEntry;
@@ -57,6 +65,9 @@ pub const MAX_REQUIRED_RANGES: usize = 16;
 /// The most separate ranges into which page data, parameters and VP contexts may be scattered.
 pub const MAX_LAUNCHED_RANGES: usize = 4096;
 
+/// Pages are at most this far up: 52 bits of address, the most that x86-64 has.
+const GPA_LIMIT: u64 = 1 << 52;
+
 /// What kind of machine an image is loaded into (IGVM_VHS_SUPPORTED_PLATFORM, platform_type).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -75,4 +86,15 @@ impl Platform {
             Platform::SevSnp => "SEV-SNP",
         }
     }
+}
+
+/// Appends without panic.
+pub(crate) fn push<T>(list: &mut alloc::vec::Vec<T>, value: T) -> Result<(), Problem> {
+    let no_memory = Problem::OutOfMemory {
+        what: "a list",
+        size: size_of::<T>() as u64,
+    };
+    list.try_reserve(1).map_err(|_| no_memory)?;
+    list.push(value);
+    Ok(())
 }
