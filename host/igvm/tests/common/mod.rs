@@ -1,6 +1,8 @@
 //! Small ELF files, images made of them, and the tool itself.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod memory;
+
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
