@@ -8,7 +8,7 @@ use crate::build::{self, Image};
 use crate::cli::Payload;
 use crate::paths::Paths;
 use crate::process::last_lines;
-use crate::qemu::{End, Machine, Outcome};
+use crate::qemu::{End, Line, Machine, Outcome};
 use crate::symbols;
 use crate::tour::Tour;
 
@@ -111,6 +111,12 @@ pub fn probe_problem(outcome: &Outcome) -> Option<String> {
             (!bad.is_empty()).then(|| format!("{} cases failed:\n{}", bad.len(), bad.join("\n")))
         })
         .or_else(|| (good == 0).then(|| "no case ran".to_owned()))
+        .or_else(|| {
+            let counted = format!(": {good} passed, 0 failed");
+            let closes = |line: &Line| line.text.ends_with(&counted);
+            (!outcome.lines.iter().any(closes))
+                .then(|| format!("no closing line that ends with {counted:?}"))
+        })
 }
 
 /// How many cases passed, in words.

@@ -16,6 +16,7 @@ use crate::paths::Paths;
 use crate::qemu::{self, End, Machine, Outcome, Watch};
 use crate::report;
 use crate::run;
+use crate::test::fatal;
 use crate::test::runner::{Step, Verdict, passed};
 use crate::tour::Tour;
 
@@ -110,6 +111,14 @@ pub fn steps<'a>(paths: &'a Paths, stage: &'a Stage, long: bool) -> Vec<Step<'a>
         }));
     }
     steps.push(Step::new("conformance", move |_| boots.conformance()));
+    match fatal::read(paths) {
+        Ok(cases) => steps.extend(cases.into_iter().map(|case| {
+            Step::new(format!("conformance: {}", case.name), move |_| {
+                boots.fatal(&case)
+            })
+        })),
+        Err(error) => steps.push(Step::new("conformance: table", move |_| Err(error))),
+    }
     steps.push(Step::new("probe, 1 vCPU", move |_| boots.probe(1)));
     steps.push(Step::new("probe, 4 vCPUs", move |_| boots.probe(4)).alone());
     for part in [Part::Kernel, Part::Initrd, Part::CommandLine] {
@@ -268,6 +277,18 @@ impl Boots<'_> {
             report::probe_problem(&outcome).or_else(|| report::digest_problem(&outcome, image));
         self.judge(&outcome, problem)?;
         Ok(Verdict::Passed(report::cases(&outcome)))
+    }
+
+    fn fatal(&self, case: &fatal::Case) -> Result<Verdict> {
+        let image = Stage::need(&self.stage.conformance)?;
+        let name = format!("case-{}", case.name);
+        let choice = self.paths.images().join(&name);
+        fs::write(&choice, &case.name)?;
+        let files = vec![(boot_abi::fw_cfg::TEST_CASE, choice)];
+        let machine = self.machine(&image.path, files, (case.cpus, 256))?;
+        let outcome = self.boot(&machine, &name, 60)?;
+        self.judge(&outcome, case.problem(&outcome))?;
+        Ok(passed())
     }
 
     fn flipped(&self, part: Part) -> Result<Verdict> {

@@ -2,6 +2,7 @@
 
 mod boots;
 pub mod checks;
+mod fatal;
 mod runner;
 
 use std::process::ExitCode;
