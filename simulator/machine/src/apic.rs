@@ -1,0 +1,150 @@
+//! The guest's local APIC: the real one's registers, x2APIC mode emulated over xAPIC, and what may not pass: NMI, INIT and
+//! start-up commands, which act on vCPUs rather than on processors.
+
+use crate::arch::{lapic, percpu};
+use crate::vcpu::{Vcpu, requests};
+use crate::trace;
+use snp_model::apic::{self, DeliveryMode, Icr, Mode, Offset, Shorthand};
+use snp_model::trace::Topic;
+
+const ID: Offset = 0x20;
+const LDR: Offset = 0xD0;
+const DFR: Offset = 0xE0;
+const ICR_LOW: Offset = 0x300;
+const ICR_HIGH: Offset = 0x310;
+const SELF_IPI: Offset = 0x3F0;
+/// Real command: fixed delivery, asserted.
+const FIXED: u32 = 1 << 14;
+const MODE_SHIFT: u32 = 8;
+
+fn mode(vcpu: &Vcpu) -> Mode {
+    apic::mode(vcpu.apic_base).unwrap_or(Mode::Disabled)
+}
+
+/// The register that an MMIO address means, in xAPIC mode.
+pub fn register_at(vcpu: &Vcpu, gpa: u64) -> Option<Offset> {
+    let inside = (apic::BASE_ADDRESS..apic::BASE_ADDRESS + 0x1000).contains(&gpa);
+    // Registers are 16 bytes apart, of which the first four count.
+    (inside && mode(vcpu) != Mode::Disabled).then_some((gpa & 0xFF0) as Offset)
+}
+
+/// Reads a register by MMIO; in x2APIC mode there is nothing.
+pub fn read_xapic(vcpu: &Vcpu, register: Offset) -> u32 {
+    match mode(vcpu) {
+        Mode::XApic => lapic::read(register),
+        Mode::X2Apic | Mode::Disabled => u32::MAX,
+    }
+}
+
+/// Writes a register by MMIO.
+pub fn write_xapic(vcpu: &mut Vcpu, register: Offset, value: u32) {
+    if mode(vcpu) != Mode::XApic {
+        return;
+    }
+    match register {
+        ICR_LOW => {
+            let command = Icr::from_xapic(value, lapic::read(ICR_HIGH));
+            if matches!(command.mode, DeliveryMode::Fixed | DeliveryMode::LowestPriority) {
+                lapic::write(ICR_LOW, value);
+            } else {
+                send(vcpu, &command);
+            }
+        }
+        _ => lapic::write(register, value),
+    }
+    if matches!(register, LDR | DFR) {
+        publish(vcpu);
+    }
+}
+
+/// Tells the other vCPUs how this one is addressed.
+fn publish(vcpu: &Vcpu) {
+    requests::shared(vcpu.index()).publish_apic(mode(vcpu), lapic::read(LDR), lapic::read(DFR));
+}
+
+/// Writes APIC_BASE; `false`: #GP.
+pub fn write_base(vcpu: &mut Vcpu, value: u64) -> bool {
+    match apic::write_base(vcpu.apic_base, value) {
+        Ok(base) => {
+            vcpu.apic_base = base;
+            publish(vcpu);
+            true
+        }
+        Err(apic::GeneralProtection) => false,
+    }
+}
+
+/// Reads an x2APIC register; `None`: #GP.
+pub fn read_x2apic(vcpu: &Vcpu, msr: u32) -> Option<u64> {
+    if mode(vcpu) != Mode::X2Apic {
+        return None;
+    }
+    let register = apic::x2apic_register(msr, false).ok()?;
+    Some(match register {
+        ID => vcpu.apic_id().into(),
+        LDR => apic::x2apic_ldr(vcpu.apic_id()).into(),
+        ICR_LOW => u64::from(lapic::read(ICR_LOW)) | u64::from(lapic::read(ICR_HIGH) >> 24) << 32,
+        _ => lapic::read(register).into(),
+    })
+}
+
+/// Writes an x2APIC register; `false`: #GP.
+pub fn write_x2apic(vcpu: &mut Vcpu, msr: u32, value: u64) -> bool {
+    if mode(vcpu) != Mode::X2Apic {
+        return false;
+    }
+    let Ok(register) = apic::x2apic_register(msr, true) else {
+        return false;
+    };
+    if apic::check_x2apic_write(register, value).is_err() {
+        return false;
+    }
+    match register {
+        ICR_LOW => send(vcpu, &Icr::from_x2apic(value)),
+        SELF_IPI => send(vcpu, &Icr::self_ipi(value as u8)),
+        _ => lapic::write(register, value as u32),
+    }
+    true
+}
+
+/// Sends an IPI to the vCPUs that it reaches.
+fn send(vcpu: &mut Vcpu, command: &Icr) {
+    trace!(vcpu, Topic::Irq, "{command:x?}");
+    // Shorthands keep their meaning in hardware.
+    let fixed = matches!(command.mode, DeliveryMode::Fixed | DeliveryMode::LowestPriority);
+    if fixed && command.shorthand != Shorthand::None {
+        let bits = match command.shorthand {
+            Shorthand::None => 0,
+            Shorthand::SelfOnly => 1,
+            Shorthand::All => 2,
+            Shorthand::AllButSelf => 3,
+        };
+        lapic::send(0, FIXED | bits << 18 | u32::from(command.vector));
+        return;
+    }
+    let sender = vcpu.apic_id();
+    for cpu in percpu::all() {
+        let target = requests::shared(cpu.index()).apic_target(cpu.apic_id());
+        if !command.reaches(sender, &target) {
+            continue;
+        }
+        match command.mode {
+            DeliveryMode::Fixed | DeliveryMode::LowestPriority => {
+                lapic::send(
+                    cpu.apic_id(),
+                    FIXED | (command.mode as u32) << MODE_SHIFT | u32::from(command.vector),
+                );
+                if command.mode == DeliveryMode::LowestPriority {
+                    return;
+                }
+            }
+            DeliveryMode::Nmi => requests::nmi(cpu.index()),
+            DeliveryMode::Init if command.assert => requests::init(cpu.index()),
+            DeliveryMode::Startup => requests::startup(cpu.index()),
+            DeliveryMode::Init
+            | DeliveryMode::Smi
+            | DeliveryMode::RemoteRead
+            | DeliveryMode::External => {}
+        }
+    }
+}

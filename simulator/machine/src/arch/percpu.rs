@@ -1,0 +1,171 @@
+//! What each processor knows about itself, reached through GS. All of it is atomics: interrupt handlers write it, and
+//! other processors read some of it.
+
+use super::lock::SpinLock;
+use super::{cpu, frames};
+use core::arch::asm;
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+const GS_BASE: u32 = 0xC000_0101;
+/// Most processors the machine can use.
+pub const MAX_CPUS: usize = 64;
+
+/// One processor.
+#[repr(C)]
+pub struct PerCpu {
+    this: *const PerCpu,
+    index: AtomicUsize,
+    apic_id: AtomicU32,
+    /// Vectors that arrived and that the guest has not been given.
+    pending: [AtomicU64; 4],
+    /// Set by whoever wants this processor to look at its requests.
+    kicked: AtomicU32,
+    /// The VMPL that runs plus one, or zero in the machine.
+    in_guest: AtomicU32,
+    /// Counts exits, so that others can tell that this processor has left the guest since.
+    exits: AtomicU64,
+}
+
+// SAFETY: the pointer is its own address and never changes after creation; the rest is atomic.
+unsafe impl Sync for PerCpu {}
+// SAFETY: as above.
+unsafe impl Send for PerCpu {}
+
+static ALL: [AtomicPtr<PerCpu>; MAX_CPUS] =
+    [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_CPUS];
+static COUNT: SpinLock<usize> = SpinLock::new(0);
+
+/// Makes the area of the next processor; `None` without memory.
+pub fn create(apic_id: u32) -> Option<&'static PerCpu> {
+    let mut count = COUNT.lock();
+    if *count == MAX_CPUS {
+        return None;
+    }
+    // SAFETY: zero bytes are a valid `PerCpu`: null pointer and zero atomics.
+    let area = &mut unsafe { frames::allocate_slice::<PerCpu>(1) }?[0];
+    area.this = area;
+    area.index = AtomicUsize::new(*count);
+    area.apic_id = AtomicU32::new(apic_id);
+    ALL[*count].store(area, Ordering::Release);
+    *count += 1;
+    Some(area)
+}
+
+/// Makes `area` this processor's.
+pub fn install(area: &'static PerCpu) {
+    // SAFETY: the machine uses GS for nothing else.
+    unsafe { cpu::wrmsr(GS_BASE, area as *const PerCpu as u64) };
+}
+
+/// This processor's area.
+pub fn this() -> &'static PerCpu {
+    let area: *const PerCpu;
+    // SAFETY: GS points to the area since `install`, which runs before anything that calls this.
+    unsafe {
+        asm!("mov {}, gs:[0]", out(reg) area, options(nostack, preserves_flags, readonly));
+        &*area
+    }
+}
+
+/// This processor's area, if its GS is set up.
+pub fn try_this() -> Option<&'static PerCpu> {
+    // SAFETY: the register exists in every 64-bit processor.
+    (unsafe { cpu::rdmsr(GS_BASE) } != 0).then(this)
+}
+
+/// Processors so far.
+pub fn count() -> usize {
+    *COUNT.lock()
+}
+
+/// The processor with this number.
+pub fn get(index: usize) -> Option<&'static PerCpu> {
+    let area = ALL.get(index)?.load(Ordering::Acquire);
+    // SAFETY: null or an area that `create` leaked.
+    unsafe { area.as_ref() }
+}
+
+/// All processors.
+pub fn all() -> impl Iterator<Item = &'static PerCpu> {
+    (0..MAX_CPUS).map_while(get)
+}
+
+impl PerCpu {
+    /// Its number, from 0 (boot processor) on.
+    pub fn index(&self) -> usize {
+        self.index.load(Ordering::Relaxed)
+    }
+
+    /// Its local APIC's ID.
+    pub fn apic_id(&self) -> u32 {
+        self.apic_id.load(Ordering::Relaxed)
+    }
+
+    /// Notes an interrupt; called by its handler.
+    pub(super) fn note_interrupt(&self, vector: u8) {
+        self.pending[usize::from(vector >> 6)].fetch_or(1 << (vector & 63), Ordering::Relaxed);
+    }
+
+    /// The highest noted vector.
+    pub fn pending_interrupt(&self) -> Option<u8> {
+        (0..4).rev().find_map(|i| {
+            let bits = self.pending[i].load(Ordering::Relaxed);
+            (bits != 0).then(|| (i as u32 * 64 + 63 - bits.leading_zeros()) as u8)
+        })
+    }
+
+    /// Forgets a noted vector: it has been given to the guest.
+    pub fn clear_interrupt(&self, vector: u8) {
+        self.pending[usize::from(vector >> 6)].fetch_and(!(1 << (vector & 63)), Ordering::Relaxed);
+    }
+
+    /// The flag that `idt::wait` watches.
+    pub fn kick_flag(&self) -> &AtomicU32 {
+        &self.kicked
+    }
+
+    /// Takes the kick.
+    pub fn take_kick(&self) -> bool {
+        self.kicked.swap(0, Ordering::AcqRel) != 0
+    }
+
+    /// Whether it was kicked and has not noticed.
+    pub fn kicked(&self) -> bool {
+        self.kicked.load(Ordering::SeqCst) != 0
+    }
+
+    /// Makes this processor itself look at its requests.
+    pub fn kick_self(&self) {
+        self.kicked.store(1, Ordering::Release);
+    }
+
+    /// Asks the processor to look at its requests and makes it leave guest or sleep.
+    pub fn kick(&self) {
+        self.kicked.store(1, Ordering::Release);
+        super::lapic::send_nmi(self.apic_id());
+    }
+
+    /// Says that this processor enters VMPL `vmpl` now.
+    pub fn enter_guest(&self, vmpl: u8) {
+        self.in_guest.store(u32::from(vmpl) + 1, Ordering::SeqCst);
+    }
+
+    /// Says that it has left.
+    pub fn leave_guest(&self) {
+        self.in_guest.store(0, Ordering::SeqCst);
+        self.exits.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// The VMPL that runs on it, if any.
+    pub fn running_vmpl(&self) -> Option<u8> {
+        match self.in_guest.load(Ordering::SeqCst) {
+            0 => None,
+            n => Some((n - 1) as u8),
+        }
+    }
+
+    /// How often it left a guest.
+    pub fn exits(&self) -> u64 {
+        self.exits.load(Ordering::SeqCst)
+    }
+}

@@ -1,0 +1,16 @@
+//! Run-time options, from `-append`.
+
+use crate::{say, trace};
+use snp_model::trace::{Filter, OptionError, options};
+
+/// Takes the options from the command line. What is unknown is reported and ignored.
+pub fn parse(line: &str) {
+    let mut filter = Filter::default();
+    for option in options(line) {
+        match (option.name, option.value) {
+            ("trace", Some(list)) => filter = Filter::parse(list, |error| say!("{error}")),
+            (name, _) => say!("{}", OptionError::UnknownOption(name)),
+        }
+    }
+    trace::set(filter);
+}

@@ -1,0 +1,43 @@
+//! Making other processors forget translations: QEMU drops its TLB at every VMRUN, so leaving the guest once is enough.
+
+use crate::arch::time::Deadline;
+use crate::arch::{cpu, lapic, percpu};
+use core::sync::atomic::{Ordering, fence};
+use snp_abi::Vmpl;
+
+/// How long a processor may take to leave its guest.
+const PATIENCE_MS: u64 = 10_000;
+
+/// Returns when every other processor that ran one of these VMPLs has left it since.
+pub fn flush(vmpls: [bool; Vmpl::COUNT]) {
+    if !vmpls.contains(&true) {
+        return;
+    }
+    // The changed entries must be visible before the others' state is looked at: who enters later sees them.
+    fence(Ordering::SeqCst);
+    let this = percpu::this().index();
+    let mut waiting = [None; percpu::MAX_CPUS];
+    for other in percpu::all().filter(|other| other.index() != this) {
+        let exits = other.exits();
+        if let Some(vmpl) = other.running_vmpl()
+            && vmpls[usize::from(vmpl)]
+        {
+            waiting[other.index()] = Some(exits);
+            lapic::send_nmi(other.apic_id());
+        }
+    }
+    let deadline = Deadline::after_ms(PATIENCE_MS);
+    for other in percpu::all() {
+        let Some(exits) = waiting[other.index()] else {
+            continue;
+        };
+        while other.exits() == exits && other.running_vmpl().is_some() {
+            assert!(
+                !deadline.passed(),
+                "processor {} does not leave its guest for a TLB shoot-down",
+                other.index()
+            );
+            cpu::relax();
+        }
+    }
+}

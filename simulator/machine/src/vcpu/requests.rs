@@ -1,0 +1,242 @@
+//! What one vCPU asks of another: start or stop a VMPL, take an NMI, let go of a VMSA page.
+
+use super::level::Level;
+use super::{LevelState, Vcpu};
+use crate::arch::lock::SpinLock;
+use crate::arch::percpu::{self, MAX_CPUS};
+use crate::arch::time::Deadline;
+use crate::trace;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use snp_abi::{Vmpl, ghcb_msr};
+use snp_model::apic::{Mode, Target};
+use snp_model::trace::Topic;
+
+/// How long a vCPU that let go of its VMSA waits for the other to write it.
+const YIELD_MS: u64 = 2;
+
+#[derive(Clone, Copy)]
+enum Change {
+    Start { vmsa: u64, now: bool },
+    Destroy,
+}
+
+/// The part of a vCPU that others use.
+pub struct Shared {
+    changes: SpinLock<[Option<Change>; Vmpl::COUNT]>,
+    init: AtomicBool,
+    startup: AtomicBool,
+    nmi: AtomicBool,
+    release: AtomicBool,
+    parked: AtomicBool,
+    apic_mode: AtomicU32,
+    apic_logical: AtomicU64,
+}
+
+static ALL: [Shared; MAX_CPUS] = [const { Shared::new() }; MAX_CPUS];
+
+/// The shared part of vCPU `index`.
+pub fn shared(index: usize) -> &'static Shared {
+    &ALL[index]
+}
+
+impl Shared {
+    const fn new() -> Shared {
+        Shared {
+            changes: SpinLock::new([None; Vmpl::COUNT]),
+            init: AtomicBool::new(false),
+            startup: AtomicBool::new(false),
+            nmi: AtomicBool::new(false),
+            release: AtomicBool::new(false),
+            parked: AtomicBool::new(false),
+            apic_mode: AtomicU32::new(1),
+            apic_logical: AtomicU64::new(0xF000_0000 << 32),
+        }
+    }
+
+    pub(super) fn nmi_pending(&self) -> bool {
+        self.nmi.load(Ordering::Acquire)
+    }
+
+    pub(super) fn take_nmi(&self) {
+        self.nmi.store(false, Ordering::Release);
+    }
+
+    pub(super) fn set_parked(&self, parked: bool) {
+        self.parked.store(parked, Ordering::SeqCst);
+    }
+
+    pub(super) fn parked(&self) -> bool {
+        self.parked.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn has_requests(&self) -> bool {
+        self.init.load(Ordering::SeqCst)
+            || self.startup.load(Ordering::SeqCst)
+            || self.nmi.load(Ordering::SeqCst)
+            || self.changes.lock().iter().any(Option::is_some)
+    }
+
+    /// Tells others how this vCPU's APIC is addressed.
+    pub fn publish_apic(&self, mode: Mode, ldr: u32, dfr: u32) {
+        let mode = match mode {
+            Mode::Disabled => 0,
+            Mode::XApic => 1,
+            Mode::X2Apic => 2,
+        };
+        self.apic_mode.store(mode, Ordering::Relaxed);
+        self.apic_logical
+            .store(u64::from(dfr) << 32 | u64::from(ldr), Ordering::Relaxed);
+    }
+
+    /// How this vCPU's APIC is addressed.
+    pub fn apic_target(&self, apic_id: u32) -> Target {
+        let logical = self.apic_logical.load(Ordering::Relaxed);
+        Target {
+            apic_id,
+            mode: match self.apic_mode.load(Ordering::Relaxed) {
+                0 => Mode::Disabled,
+                1 => Mode::XApic,
+                _ => Mode::X2Apic,
+            },
+            ldr: logical as u32,
+            dfr: (logical >> 32) as u32,
+        }
+    }
+}
+
+fn kick(index: usize) {
+    if let Some(cpu) = percpu::get(index) {
+        if cpu.index() == percpu::this().index() {
+            cpu.kick_self();
+        } else {
+            cpu.kick();
+        }
+    }
+}
+
+/// Gives a VMPL of vCPU `index` a VMSA.
+pub fn start(index: usize, vmpl: Vmpl, vmsa: u64, now: bool) {
+    shared(index).changes.lock()[vmpl.index()] = Some(Change::Start { vmsa, now });
+    kick(index);
+}
+
+/// Takes a VMPL's VMSA away.
+pub fn destroy(index: usize, vmpl: Vmpl) {
+    shared(index).changes.lock()[vmpl.index()] = Some(Change::Destroy);
+    kick(index);
+}
+
+/// INIT: starts what waits for it.
+pub fn init(index: usize) {
+    shared(index).init.store(true, Ordering::SeqCst);
+    kick(index);
+}
+
+/// Start-up IPI: ends an AP reset hold.
+pub fn startup(index: usize) {
+    shared(index).startup.store(true, Ordering::SeqCst);
+    kick(index);
+}
+
+/// A guest NMI.
+pub fn nmi(index: usize) {
+    shared(index).nmi.store(true, Ordering::SeqCst);
+    kick(index);
+}
+
+/// Someone on this vCPU wants to write a VMSA page that another one runs: those let go of theirs for a moment.
+pub fn release_vmsa() {
+    for cpu in percpu::all().filter(|cpu| cpu.index() != percpu::this().index()) {
+        if cpu.running_vmpl().is_some() {
+            shared(cpu.index()).release.store(true, Ordering::Release);
+            cpu.kick();
+        }
+    }
+}
+
+impl Vcpu {
+    /// Does what others asked for.
+    pub(super) fn take_requests(&mut self) {
+        if !self.cpu.take_kick() {
+            return;
+        }
+        let shared = shared(self.index());
+        let changes = core::mem::take(&mut *shared.changes.lock());
+        for (vmpl, change) in Vmpl::ALL.into_iter().zip(changes) {
+            match change {
+                Some(Change::Start { vmsa, now }) => self.replace(vmpl, Level::started(vmsa, now)),
+                Some(Change::Destroy) => self.replace(vmpl, Level::new()),
+                None => {}
+            }
+        }
+        if shared.init.swap(false, Ordering::SeqCst) {
+            for level in &mut self.levels {
+                if level.state() == LevelState::Waiting {
+                    level.set_state(LevelState::Runnable);
+                }
+            }
+        }
+        if shared.startup.swap(false, Ordering::SeqCst) {
+            for level in &mut self.levels {
+                if level.state() == LevelState::Held {
+                    level.set_state(LevelState::Runnable);
+                }
+            }
+        }
+        if shared.release.swap(false, Ordering::AcqRel) {
+            self.unload();
+            let deadline = Deadline::after_ms(YIELD_MS);
+            while !deadline.passed() {
+                crate::arch::cpu::relax();
+            }
+        }
+    }
+
+    fn replace(&mut self, vmpl: Vmpl, new: Level) {
+        trace!(self, Topic::Ap, "VMPL{} {:?} vmsa {:x?}", vmpl as u8, new.state(), new.vmsa());
+        if self.loaded == Some(vmpl) {
+            self.unload();
+        }
+        let destroyed = new.state() == LevelState::Absent;
+        self.levels[vmpl.index()] = new;
+        if self.current == Some(vmpl) && destroyed {
+            self.current = None;
+        }
+    }
+
+    /// RUN_VMPL: the current VMPL waits, `target` runs. `false`: it has no VMSA.
+    pub(crate) fn run_vmpl(&mut self, target: Vmpl) -> bool {
+        let current = self.vmpl();
+        if target == current {
+            return true;
+        }
+        match self.levels[target.index()].state() {
+            LevelState::Absent | LevelState::Refused | LevelState::Held => return false,
+            LevelState::Waiting
+            | LevelState::Runnable
+            | LevelState::Suspended
+            | LevelState::Halted => {}
+        }
+        self.level().set_state(LevelState::Suspended);
+        self.levels[target.index()].set_state(LevelState::Runnable);
+        self.current = Some(target);
+        true
+    }
+
+    /// The VMPL that was asked for cannot run: the one that asked goes on, with an error in its GHCB MSR.
+    pub(super) fn resume_requester(&mut self) {
+        let waiting = |level: &Level| level.state() == LevelState::Suspended;
+        let Some(vmpl) = Vmpl::ALL
+            .into_iter()
+            .find(|vmpl| waiting(&self.levels[vmpl.index()]))
+        else {
+            return;
+        };
+        let level = &mut self.levels[vmpl.index()];
+        level.set_state(LevelState::Runnable);
+        if level.ghcb_msr & ghcb_msr::CODE_MASK == ghcb_msr::RUN_VMPL_RESPONSE {
+            level.ghcb_msr = snp_model::ghcb_msr::run_vmpl_response(1);
+        }
+        self.current = Some(vmpl);
+    }
+}
