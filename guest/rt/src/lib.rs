@@ -44,6 +44,7 @@ pub mod paging;
 pub mod params;
 pub mod pool;
 pub mod power;
+pub mod report;
 pub mod smp;
 pub mod snp;
 pub mod svsm;

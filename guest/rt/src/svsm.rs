@@ -169,17 +169,22 @@ pub fn call_through(path: Path, registers: &mut Registers, caa: u64) -> Result<u
     }
 }
 
-/// Makes a call by the way that is there (NAE once there is a GHCB), and again while the SVSM says INCOMPLETE or BUSY.
+/// How often a call is made again before its BUSY or INCOMPLETE is passed on.
+const RETRIES: u32 = 1_000_000;
+
+/// Makes a call by the way that is there (NAE once there is a GHCB), and again while the SVSM says INCOMPLETE or BUSY, as
+/// guests do; but not for ever.
 pub fn call_until_done(registers: &mut Registers) -> Result<u64, NoAnswer> {
     let path = if Ghcb::ready() { Path::Nae } else { Path::Msr };
     let first = *registers;
-    loop {
+    for _ in 0..RETRIES {
         let rax = call(path, registers)?;
         match rax {
             result::INCOMPLETE | result::BUSY => *registers = first,
             _ => return Ok(rax),
         }
     }
+    call(path, registers)
 }
 
 fn core_call(call: u32, rcx: u64, rdx: u64, r8: u64) -> Result<(), SvsmError> {

@@ -2,12 +2,12 @@
 //! `cases/fatal.txt` has what each must end in.
 
 use crate::ram;
-use crate::report::fail;
 use core::arch::asm;
 use guest_rt::context::Context;
 use guest_rt::exec::{self, CodePage, Registers};
 use guest_rt::ghcb::{Field, Ghcb};
 use guest_rt::paging::{self, Mapping};
+use guest_rt::report::fail;
 use guest_rt::{cpu, levels, msr_protocol, nae, params, println, smp, time, vmsa};
 use snp_abi::vmsa::Vmsa;
 use snp_abi::{RmpPermissions, SevFeatures, Vmpl, exit, msr};

@@ -15,15 +15,13 @@ mod cases;
 mod fatal;
 #[cfg(target_os = "none")]
 mod ram;
-#[cfg(target_os = "none")]
-mod report;
 
 #[cfg(target_os = "none")]
 guest_rt::entry!(main);
 
 #[cfg(target_os = "none")]
 fn main() {
-    use guest_rt::{fw_cfg, paging, params, println};
+    use guest_rt::{fw_cfg, paging, params, println, report};
     println!(
         "conformance: VMPL{}, C-bit {:#x}",
         params::vmpl() as u8,
@@ -54,7 +52,7 @@ fn main() {
     if !found {
         println!("FAIL choice: expected a known group or case got {chosen}");
     }
-    report::close();
+    report::close("conformance");
 }
 
 #[cfg(not(target_os = "none"))]

@@ -1,8 +1,8 @@
 //! RAM that no one uses, for cases to bring into the state that they need. It starts out the hypervisor's (shared), as
 //! memory does that was not launched.
 
-use crate::report::Fault;
 use core::sync::atomic::{AtomicU64, Ordering};
+use guest_rt::report::Fault;
 use guest_rt::{exec, memory::MemoryError, msr_protocol, nae, paging, params, snp, trap};
 use snp_abi::ghcb::psc_entry;
 use snp_abi::ghcb_msr::{PSC_PRIVATE, PSC_SHARED};

@@ -1,11 +1,11 @@
 //! Ordinary accesses against the RMP at VMPL0: unvalidated pages, the C-bit, page state changes (APM vol. 2 §15.36).
 //! Accesses that must end the guest are fatal cases.
 
-use crate::need;
 use crate::ram;
-use crate::report::{Fault, check, check_that, vc};
 use guest_rt::exec;
+use guest_rt::need;
 use guest_rt::paging::{self, Mapping};
+use guest_rt::report::{Fault, check, check_that, vc};
 use snp_abi::exit::PAGE_NOT_VALIDATED;
 
 /// Runs the group.

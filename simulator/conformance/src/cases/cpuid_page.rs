@@ -1,7 +1,7 @@
 //! The CPUID page as the firmware would have let it pass, and the secrets page (56860 §8.17.2; QEMU's list of bits that
 //! fail the check; what Linux needs to find).
 
-use crate::report::{check, check_that};
+use guest_rt::report::{check, check_that};
 use guest_rt::{paging, params};
 use snp_abi::cpuid::{CpuidEntry, MAX_ENTRIES, sev};
 

@@ -1,9 +1,9 @@
 //! x87, SSE and AVX state and XCR0 are kept apart across VMPLs, and saved in the VMSA (APM vol. 2 table B-4, where the
 //! x87 stack is not in FXSAVE's order).
 
-use crate::report::{check, check_that, skip};
 use core::arch::asm;
 use core::mem::offset_of;
+use guest_rt::report::{check, check_that, skip};
 use guest_rt::{cpu, levels, vmsa};
 use snp_abi::Vmpl;
 use snp_abi::vmsa::Vmsa;

@@ -1,9 +1,9 @@
 //! What the hypervisor says to a GHCB that is not as it must be (56421 §2.3.2, §4; KVM `sev_es_validate_vmgexit`):
 //! SW_EXITINFO1 2 and a reason in SW_EXITINFO2.
 
-use crate::need;
-use crate::report::{check, check_that};
 use guest_rt::ghcb::{Field, Ghcb};
+use guest_rt::need;
+use guest_rt::report::{check, check_that};
 use guest_rt::{cpu, msr_protocol, snp};
 use snp_abi::exit::{self, ioio};
 use snp_abi::ghcb::{SHARED_BUFFER_SIZE, malformed};

@@ -1,9 +1,9 @@
 //! Interrupts for a level without restricted injection: the APIC timer and IPIs, to a running and to a halted vCPU.
 //! All of it runs at VMPL2, whose SEV_STATUS has no injection feature.
 
-use crate::need;
-use crate::report::{check, check_that, skip};
 use core::sync::atomic::{AtomicU64, Ordering};
+use guest_rt::need;
+use guest_rt::report::{check, check_that, skip};
 use guest_rt::trap::{self, Frame};
 use guest_rt::{apic, cpu, levels, nae, smp, time};
 use snp_abi::{SevFeatures, Vmpl, exit, msr};

@@ -1,11 +1,11 @@
 //! Code at VMPL1 to VMPL3: what it may do, and what VMPL0 sees of it in its VMSA (APM vol. 2 §15.36.7 to §15.36.9).
 //! Accesses that a level lacks the permission for end the guest: they are fatal cases.
 
-use crate::need;
 use crate::ram;
-use crate::report::{Fault, check, check_that, encode, fail, gp, skip, vc};
 use core::mem::offset_of;
 use guest_rt::exec::{self, CodePage, Registers};
+use guest_rt::need;
+use guest_rt::report::{Fault, check, check_that, encode, fail, gp, skip, vc};
 use guest_rt::{cpu, levels, vmsa};
 use snp_abi::rmp::{result, rmpadjust_rdx};
 use snp_abi::vmsa::Vmsa;

@@ -1,9 +1,9 @@
 //! The GHCB MSR protocol (56421 §2.3.1, and KVM's answers).
 
-use crate::need;
 use crate::ram;
-use crate::report::{check, check_that};
 use guest_rt::ghcb::Ghcb;
+use guest_rt::need;
+use guest_rt::report::{check, check_that};
 use guest_rt::{msr_protocol, paging, vc_from_page};
 use snp_abi::ghcb_msr as proto;
 

@@ -1,8 +1,8 @@
 //! Non-automatic-exit events that work as they should: ports, string I/O, MSRs, MMIO, features, APIC IDs (56421 §4).
 
-use crate::need;
-use crate::report::{check, check_that};
 use guest_rt::ghcb::{EVENT_GP, GhcbError};
+use guest_rt::need;
+use guest_rt::report::{check, check_that};
 use guest_rt::{io, memory, nae};
 use snp_abi::ghcb::malformed;
 use snp_abi::msr;
@@ -161,7 +161,7 @@ fn run_vmpl() {
 /// Request and response must be page-aligned and different.
 fn guest_request() {
     let Ok(pages) = memory::shared_pages(2) else {
-        return crate::report::fail("nae-guest-request", "two shared pages", "none");
+        return guest_rt::report::fail("nae-guest-request", "two shared pages", "none");
     };
     let invalid = Err(GhcbError::Malformed(malformed::INVALID_INPUT));
     check(

@@ -1,9 +1,9 @@
 //! Page state changes by the GHCB event (56421 §4.1.6, and KVM's error codes in SW_EXITINFO2).
 
 use crate::ram;
-use crate::report::check;
 use guest_rt::ghcb::{Field, Ghcb, GhcbError};
 use guest_rt::nae;
+use guest_rt::report::check;
 use snp_abi::ghcb::psc_entry;
 use snp_abi::ghcb_msr::{PSC_PRIVATE, PSC_SHARED};
 use snp_abi::{PAGE_SIZE, PageSize, exit};

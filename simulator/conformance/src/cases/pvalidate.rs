@@ -1,10 +1,10 @@
 //! PVALIDATE: every result code, the carry flag, and the exceptions (APM vol. 3, PVALIDATE).
 
-use crate::need;
 use crate::ram::{self, pvalidate};
-use crate::report::{Fault, check, check_that, gp, pf};
 use guest_rt::exec::{CodePage, Registers};
+use guest_rt::need;
 use guest_rt::paging::{self, Mapping};
+use guest_rt::report::{Fault, check, check_that, gp, pf};
 use guest_rt::{snp, trap};
 use snp_abi::rmp::result;
 use snp_abi::{LARGE_PAGE_SIZE, PAGE_SIZE};
@@ -220,7 +220,7 @@ fn flags() {
 /// PVALIDATE leaves VMPL permissions alone; a new page belongs to VMPL0 alone.
 fn permissions_kept() {
     if !ram::has_rmpquery() {
-        return crate::report::skip("pvalidate-permissions", "no RMPQUERY");
+        return guest_rt::report::skip("pvalidate-permissions", "no RMPQUERY");
     }
     use snp_abi::{RmpPermissions, Vmpl};
     let page = need!("pvalidate-permissions", ram::valid());

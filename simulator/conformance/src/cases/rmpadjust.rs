@@ -1,11 +1,11 @@
 //! RMPADJUST and RMPQUERY at VMPL0: result codes and exceptions (APM vol. 3). What other VMPLs may do with them is in
 //! [`super::lower`].
 
-use crate::need;
 use crate::ram::{self, rmpadjust, rmpadjust_raw, rmpquery};
-use crate::report::{Fault, check, gp, pf, skip, vc};
 use guest_rt::exec::{CodePage, Registers};
+use guest_rt::need;
 use guest_rt::paging::{self, Mapping};
+use guest_rt::report::{Fault, check, gp, pf, skip, vc};
 use snp_abi::rmp::{result, rmpadjust_rdx};
 use snp_abi::{PAGE_SIZE, RmpPermissions, Vmpl, exit};
 

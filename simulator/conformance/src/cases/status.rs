@@ -1,7 +1,7 @@
 //! SEV_STATUS, the GHCB MSR, and the MSRs and registers that must not raise #VC.
 
-use crate::report::{Fault, check, check_that, gp};
 use guest_rt::exec::{CodePage, Registers};
+use guest_rt::report::{Fault, check, check_that, gp};
 use guest_rt::{cpu, levels, trap};
 use snp_abi::{Vmpl, ghcb_msr, msr};
 

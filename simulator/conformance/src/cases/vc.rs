@@ -1,12 +1,12 @@
 //! #VC: which instructions raise it, with which code, where RIP is, on which stack, from CPL 0 and 3 (APM vol. 2
 //! §15.35.5; the intercepts are KVM's).
 
-use crate::need;
-use crate::report::{Fault, check, check_that, gp, vc};
 use core::sync::atomic::{AtomicU64, Ordering};
 use guest_rt::context::{Context, KERNEL_CS, USER_CS};
 use guest_rt::exec::{CodePage, Registers};
+use guest_rt::need;
 use guest_rt::paging::{self, Mapping};
+use guest_rt::report::{Fault, check, check_that, gp, vc};
 use guest_rt::trap::{self, Frame, Trap, vector};
 use snp_abi::exit;
 
@@ -198,7 +198,7 @@ fn frame(code: &CodePage) {
     bytes[6..8].copy_from_slice(CPUID);
     // SAFETY: pushes and pops one word.
     let Err(trap) = (unsafe { code.run(&bytes[..8], Registers::default()) }) else {
-        return crate::report::fail("vc-frame", "an exception", "none");
+        return guest_rt::report::fail("vc-frame", "an exception", "none");
     };
     let f = trap.frame;
     check("vc-frame-rip", code.address() + 6, f.rip);
@@ -209,7 +209,7 @@ fn frame(code: &CodePage) {
     check("vc-frame-position", (f.rsp & !15) - 48, pushed);
     let got = code.run_user(CPUID, Registers::default(), 0);
     let Err(trap) = got else {
-        return crate::report::fail("vc-user-frame", "an exception", "none");
+        return guest_rt::report::fail("vc-user-frame", "an exception", "none");
     };
     let f = trap.frame;
     check("vc-user-frame-cs", USER_CS as u64, f.cs);

@@ -1,13 +1,13 @@
 //! vCPUs by the AP creation event (56421 §4.1.9): errors, start, stop, start again; memory and TLBs shared between
 //! processors.
 
-use crate::need;
 use crate::ram;
-use crate::report::{Fault, check, check_that, skip, vc};
 use boot_abi::layout;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use guest_rt::context::Context;
 use guest_rt::ghcb::GhcbError;
+use guest_rt::need;
+use guest_rt::report::{Fault, check, check_that, skip, vc};
 use guest_rt::{exec, nae, paging, params, pool, smp, time, vmsa};
 use snp_abi::LARGE_PAGE_SIZE;
 use snp_abi::exit::{self, PAGE_NOT_VALIDATED};

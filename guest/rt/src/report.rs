@@ -1,9 +1,9 @@
-//! Reporting: one line per case, and the count at the end.
+//! Reporting of test payloads: one line per case, `ok NAME` or `FAIL NAME: expected .. got ..`, and the count at the end.
 
+use crate::println;
+use crate::trap::Trap;
 use core::fmt::{self, Debug};
 use core::sync::atomic::{AtomicU32, Ordering};
-use guest_rt::println;
-use guest_rt::trap::Trap;
 
 static PASSED: AtomicU32 = AtomicU32::new(0);
 static FAILED: AtomicU32 = AtomicU32::new(0);
@@ -43,13 +43,13 @@ pub fn skip(name: &str, why: &str) {
     println!("skip {name}: {why}");
 }
 
-/// Prints the count.
-pub fn close() {
+/// Prints the count, under the payload's name.
+pub fn close(payload: &str) {
     let (passed, failed) = (
         PASSED.load(Ordering::Relaxed),
         FAILED.load(Ordering::Relaxed),
     );
-    println!("conformance: {passed} passed, {failed} failed");
+    println!("{payload}: {passed} passed, {failed} failed");
 }
 
 /// An exception, as cases compare it.
