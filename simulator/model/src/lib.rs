@@ -21,6 +21,10 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+#[macro_use]
+extern crate std;
+
 pub mod apic;
 pub mod cpuid;
 pub mod decode;

@@ -572,4 +572,6 @@ pub fn fetch_instruction<M: GuestMemory + ?Sized>(
 const _: () = assert!(LONG.span(1) == LARGE_PAGE_SIZE);
 
 #[cfg(test)]
+pub(crate) mod test_memory;
+#[cfg(test)]
 mod tests;
