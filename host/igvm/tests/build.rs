@@ -29,7 +29,7 @@ fn every_page_is_where_the_layout_has_it() {
     pages(0x80_0000_0000, 1, Normal); // kernel text
     pages(0x80_0000_1000, 1, Zero); // gap
     pages(0x80_0000_2000, 1, Normal); // kernel data
-    pages(0x80_0000_3000, 3, Zero); // its bss, which starts at 0x10 of a page
+    pages(0x80_0000_3000, 2, Zero); // its bss, which starts at 0x10 of a page
     pages(0x80_007F_0000, 1, Normal); // boot parameters
     pages(0x80_007F_1000, 1, Unmeasured); // general parameters
     pages(0x80_007F_2000, 2, Unmeasured); // memory map
@@ -68,7 +68,7 @@ fn the_svsm_is_told_what_was_launched() {
         (1, size_of::<BootParams>() as u32)
     );
     assert_eq!(params.svsm, GpaRange::new(0x80_0000_0000, 0x80_0000));
-    assert_eq!(params.kernel_image, GpaRange::new(0x80_0000_0000, 0x6000));
+    assert_eq!(params.kernel_image, GpaRange::new(0x80_0000_0000, 0x5000));
     assert_eq!(params.parameters, GpaRange::new(0x80_007F_0000, 0x1_0000));
     assert_eq!(params.boot_stage, GpaRange::new(0x1_0000, 0x1_0000));
     assert_eq!(params.boot_stage_launched, GpaRange::new(0x1_0000, 0x2000));

@@ -50,7 +50,7 @@ pub fn svsm() -> Vec<u8> {
         &[
             (layout::BOOT_STAGE_BASE, &stage, 0x1800),
             (layout::SVSM_BASE, &text, 0x1000),
-            (layout::SVSM_BASE + 0x2010, &data, 0x3000),
+            (layout::SVSM_BASE + 0x2010, &data, 0x2800),
         ],
     )
 }
