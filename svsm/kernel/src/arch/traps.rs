@@ -1,0 +1,59 @@
+//! Exceptions: from the entry in traps.s to the handler, and back.
+
+use core::arch::global_asm;
+
+global_asm!(include_str!("traps.s"), handler = sym trap_entry);
+
+/// Vector of NMI.
+pub const NMI: u8 = 2;
+/// Vector of #DF.
+pub const DOUBLE_FAULT: u8 = 8;
+/// Vector of #GP.
+pub const GENERAL_PROTECTION: u8 = 13;
+/// Vector of #PF.
+pub const PAGE_FAULT: u8 = 14;
+/// Vector of #HV.
+pub const HYPERVISOR_INJECTION: u8 = 28;
+
+/// Registers at an exception; those that are changed take effect on return.
+#[repr(C)]
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub struct TrapFrame {
+    pub r15: u64,
+    pub r14: u64,
+    pub r13: u64,
+    pub r12: u64,
+    pub r11: u64,
+    pub r10: u64,
+    pub r9: u64,
+    pub r8: u64,
+    pub rbp: u64,
+    pub rdi: u64,
+    pub rsi: u64,
+    pub rdx: u64,
+    pub rcx: u64,
+    pub rbx: u64,
+    pub rax: u64,
+    pub vector: u64,
+    pub error: u64,
+    pub rip: u64,
+    pub cs: u64,
+    pub rflags: u64,
+    pub rsp: u64,
+    pub ss: u64,
+}
+
+extern "C" fn trap_entry(frame: &mut TrapFrame) {
+    // A fault of an instruction that copies foreign memory is that copy's failure and nothing more.
+    let copy_fault = match frame.vector as u8 {
+        GENERAL_PROTECTION | PAGE_FAULT => true,
+        snp_abi::VC_VECTOR => frame.error == snp_abi::exit::PAGE_NOT_VALIDATED,
+        _ => false,
+    };
+    if copy_fault && let Some(next) = crate::mm::fixup(frame.rip) {
+        frame.rip = next;
+        return;
+    }
+    crate::exception::handle(frame);
+}

@@ -1,0 +1,153 @@
+//! The other CPUs: from the host's MADT, each with a per-CPU area that is complete before the first one starts, and a
+//! wait that ends.
+
+use super::or_stop;
+use crate::arch::percpu::{CpuArea, this_cpu};
+use crate::arch::{cpu, descriptors};
+use crate::console::log;
+use crate::fatal::fatal;
+use crate::kernel::{KERNEL, Kernel};
+use crate::mm::{self, OutOfMemory};
+use crate::platform::{PLATFORM, PlatformResult};
+use boot_abi::BootParams;
+use snp_abi::{SevFeatures, msr};
+use svsm_abi::termination::Reason;
+use svsm_core::madt::CpuList;
+use svsm_core::vcpu::Vcpu;
+use svsm_core::vmsa::ApStart;
+
+/// Pages of a CPU's stack.
+const STACK_PAGES: usize = 4;
+/// Pages of its exception stacks: #DF, #VC, NMI.
+const EXCEPTION_STACK_PAGES: [usize; 3] = [2, 2, 2];
+
+/// How long all APs together have to come up, in ticks of a counter whose rate is not known: a few seconds.
+const PATIENCE: u64 = 8_000_000_000;
+
+/// Stacks for exceptions.
+pub fn exception_stacks() -> Result<[u64; 3], OutOfMemory> {
+    let mut stacks = [0; 3];
+    for (stack, pages) in stacks.iter_mut().zip(EXCEPTION_STACK_PAGES) {
+        *stack = mm::new_stack(pages)?;
+    }
+    Ok(stacks)
+}
+
+/// Reads the host's MADT.
+pub fn list(params: &BootParams, vp_count: u32) -> CpuList {
+    let area = mm::parameters(params.madt.base.get(), params.madt.size.get());
+    let list = or_stop!(Reason::Madt, CpuList::parse(area.unwrap_or_default()));
+    if !list.checksum_holds {
+        log!("MADT: the checksum does not hold; going on");
+    }
+    let count = list.ids().len();
+    if count as u64 > vp_count as u64 {
+        fatal!(
+            Reason::Madt,
+            "MADT: {count} enabled processors, but the host announced {vp_count} vCPUs"
+        );
+    }
+    list
+}
+
+/// The vCPU table: the boot CPU first, then the others in the MADT's order.
+pub fn table(list: &CpuList) -> &'static [Vcpu] {
+    let mut others = list.ids().iter().copied().filter(|&id| id != 0);
+    let vcpus = or_stop!(
+        Reason::OutOfMemory,
+        mm::allocate_slice(list.ids().len(), |index| {
+            Vcpu::new(if index == 0 {
+                0
+            } else {
+                others.next().unwrap_or(0)
+            })
+        })
+    );
+    vcpus[0].set_online();
+    vcpus
+}
+
+/// Makes the shared state final and starts all APs.
+pub fn start(list: &CpuList, features: SevFeatures, kernel: Kernel) -> &'static Kernel {
+    let Ok(kernel) = KERNEL.set(kernel) else {
+        fatal!(Reason::Panic, "the kernel's state is set twice");
+    };
+    let aps = kernel.vcpus.iter().enumerate().skip(1);
+    let starts = or_stop!(
+        Reason::OutOfMemory,
+        mm::allocate_slice(list.ids().len(), |_| None)
+    );
+    for (index, vcpu) in aps.clone() {
+        match prepare(index) {
+            Ok(start) => starts[index] = Some(start),
+            Err(error) if error.reason == Reason::OutOfMemory => {
+                log!(
+                    "vCPU {index} (APIC ID {}) and later ones are left out: {error}",
+                    vcpu.apic_id()
+                );
+                break;
+            }
+            Err(error) => fatal!(error.reason, "{error}"),
+        }
+    }
+    for (index, vcpu) in aps.clone() {
+        if let Some(start) = &starts[index]
+            && let Err(error) = PLATFORM.start_cpu(vcpu.apic_id(), start, features)
+        {
+            log!("vCPU {index} (APIC ID {}): {error}", vcpu.apic_id());
+            starts[index] = None;
+        }
+    }
+    let begun = cpu::tsc();
+    for (index, vcpu) in aps {
+        if starts[index].is_none() {
+            continue;
+        }
+        while !vcpu.is_online() && cpu::tsc().wrapping_sub(begun) < PATIENCE {
+            core::hint::spin_loop();
+        }
+        if !vcpu.is_online() {
+            log!(
+                "vCPU {index} (APIC ID {}) did not come up; going on without it",
+                vcpu.apic_id()
+            );
+        }
+    }
+    kernel
+}
+
+/// Everything that an AP needs of its own.
+fn prepare(index: usize) -> PlatformResult<ApStart> {
+    let memory = mm::OwnPageError::from;
+    let area = mm::allocate_slice(1, |_| CpuArea::new(index)).map_err(memory)?;
+    let ghcb = PLATFORM.new_shared_page()?;
+    let stack = mm::new_stack(STACK_PAGES).map_err(memory)?;
+    let area = area[0].prepare(ghcb, exception_stacks().map_err(memory)?);
+    let registers = cpu::control_registers();
+    let (tss_base, tss_limit) = area.tss();
+    Ok(ApStart {
+        rip: ap_entry as *const () as u64,
+        // As after a call: the return address would be at a multiple of 16.
+        rsp: stack - 8,
+        rdi: index as u64,
+        cr0: registers.cr0,
+        cr3: registers.cr3,
+        cr4: registers.cr4,
+        efer: cpu::rdmsr(msr::EFER),
+        gs_base: area.gs_base(),
+        gdt: area.gdt(),
+        idt: descriptors::idt(),
+        tss: (descriptors::TSS, tss_base, tss_limit),
+        code_selector: descriptors::CODE,
+        data_selector: descriptors::DATA,
+    })
+}
+
+/// Where an AP starts, on its own stack and area, with everything else as on the boot CPU.
+extern "C" fn ap_entry(index: usize) -> ! {
+    or_stop!(PLATFORM.init_cpu());
+    if let Some(vcpu) = KERNEL.get().and_then(|kernel| kernel.vcpus.get(index)) {
+        vcpu.set_online();
+    }
+    crate::serve::run(this_cpu().index.get())
+}

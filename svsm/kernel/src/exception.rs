@@ -1,0 +1,47 @@
+//! Exceptions of the SVSM's own code. Only #VC for a few instructions can be answered; all others are the end.
+
+use crate::arch::percpu::this_cpu;
+use crate::arch::traps::{HYPERVISOR_INJECTION, TrapFrame};
+use crate::fatal;
+use crate::platform::PLATFORM;
+
+/// Handles an exception that was not a fault of a copy.
+pub fn handle(frame: &mut TrapFrame) {
+    match frame.vector as u8 {
+        snp_abi::VC_VECTOR => {
+            // A #VC inside this handler would have overwritten its stack.
+            let nested = this_cpu().in_vc.replace(true);
+            if nested || PLATFORM.emulate(frame).is_err() {
+                fatal::exception(frame, "VMM communication");
+            }
+            this_cpu().in_vc.set(false);
+        }
+        // With restricted injection the hypervisor may raise this at any time; no doorbell is set, so it says nothing.
+        HYPERVISOR_INJECTION => {}
+        vector => fatal::exception(frame, name(vector)),
+    }
+}
+
+fn name(vector: u8) -> &'static str {
+    match vector {
+        0 => "divide error",
+        1 => "debug",
+        2 => "NMI",
+        3 => "breakpoint",
+        6 => "invalid opcode",
+        7 => "device not available",
+        8 => "double fault",
+        10 => "invalid TSS",
+        11 => "segment not present",
+        12 => "stack fault",
+        13 => "general protection",
+        14 => "page fault",
+        16 => "x87",
+        17 => "alignment check",
+        18 => "machine check",
+        19 => "SIMD",
+        21 => "control protection",
+        30 => "security",
+        _ => "unexpected",
+    }
+}

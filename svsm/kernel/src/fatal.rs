@@ -1,0 +1,89 @@
+//! The end: a line with the reason, registers and a backtrace where they help, then termination through the GHCB MSR
+//! with a code of `svsm_abi::termination`.
+
+use crate::arch::percpu::this_cpu;
+use crate::arch::traps::TrapFrame;
+use crate::arch::{cpu, stack_trace};
+use crate::console::log;
+use crate::platform::PLATFORM;
+use core::fmt::Arguments;
+use svsm_abi::termination::Reason;
+
+/// Stops the SVSM, and with it the VM, for a reason.
+macro_rules! fatal {
+    ($reason:expr, $($argument:tt)*) => { $crate::fatal::stop($reason, format_args!($($argument)*)) };
+}
+pub(crate) use fatal;
+
+/// Stops the VM: the reason in words, then its code.
+pub fn stop(reason: Reason, text: Arguments<'_>) -> ! {
+    begin(reason);
+    log!("fatal: {text}");
+    PLATFORM.terminate(reason)
+}
+
+/// Stops the VM because of an exception.
+pub fn exception(frame: &TrapFrame, name: &str) -> ! {
+    begin(Reason::Exception);
+    log!(
+        "fatal: exception {} ({name}), error {:#x}, at {:#x}, cr2 {:#x}, vCPU {}",
+        frame.vector,
+        frame.error,
+        frame.rip,
+        cpu::cr2(),
+        this_cpu().index.get()
+    );
+    let f = frame;
+    log!(
+        "rax {:016x} rbx {:016x} rcx {:016x} rdx {:016x}",
+        f.rax,
+        f.rbx,
+        f.rcx,
+        f.rdx
+    );
+    log!(
+        "rsi {:016x} rdi {:016x} rbp {:016x} rsp {:016x}",
+        f.rsi,
+        f.rdi,
+        f.rbp,
+        f.rsp
+    );
+    log!(
+        "r8  {:016x} r9  {:016x} r10 {:016x} r11 {:016x}",
+        f.r8,
+        f.r9,
+        f.r10,
+        f.r11
+    );
+    log!(
+        "r12 {:016x} r13 {:016x} r14 {:016x} r15 {:016x}",
+        f.r12,
+        f.r13,
+        f.r14,
+        f.r15
+    );
+    log!("cs {:#x} ss {:#x} rflags {:#x}", f.cs, f.ss, f.rflags);
+    backtrace(frame.rbp);
+    PLATFORM.terminate(Reason::Exception)
+}
+
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    begin(Reason::Panic);
+    log!("fatal: {info}");
+    backtrace(cpu::frame_pointer());
+    PLATFORM.terminate(Reason::Panic)
+}
+
+/// A failure while another one is being reported ends at once.
+fn begin(reason: Reason) {
+    if this_cpu().failing.replace(true) {
+        PLATFORM.terminate(reason)
+    }
+}
+
+fn backtrace(rbp: u64) {
+    for address in stack_trace::walk(rbp) {
+        log!("  called from {address:#x}");
+    }
+}

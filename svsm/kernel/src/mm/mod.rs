@@ -1,0 +1,60 @@
+//! Memory: the SVSM's own frames, page tables, stacks, and the only ways to reach memory that is someone else's. With
+//! [`crate::arch`] the only module that may be `unsafe`.
+//!
+//! | address | what | access |
+//! |---|---|---|
+//! | `0xFFFF_8000_0000_0000` + GPA | guest RAM | RW, private; only copied from and to |
+//! | `0xFFFF_FFFF_8000_0000` + offset | the SVSM's 8 MiB | image: RX, R, RW; parameters: R; the rest: RW |
+//! | `0xFFFF_FFFF_C000_0000` | stacks, each above a page that is not mapped | RW |
+//!
+//! *Invariant:* no page is both writable and executable under one address; no writable alias of code exists. The tables
+//! change only during boot, on the boot CPU, so no other CPU ever holds a stale translation.
+
+mod foreign;
+mod frames;
+mod own;
+mod page_table;
+
+pub use foreign::{
+    fixup, map_guest_ram, pvalidate_guest, read_guest, rmpadjust_guest, try_read_own, write_guest,
+    zero_guest,
+};
+pub use frames::{OutOfMemory, allocate_slice, free_kib, new_stack};
+pub use own::{
+    LaunchPages, SharedPage, VmsaPage, adopt_launch_pages, image_end, parameters, release_own,
+    share_page, switch_tables, validate_own,
+};
+
+/// A page of the SVSM's is not what it must be: the host interferes, or the image is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnPageError {
+    /// PVALIDATE or RMPADJUST failed at this address with this code (bit 31: fault; bit 8: no change).
+    Instruction {
+        /// The page.
+        gpa: u64,
+        /// What came back.
+        code: u32,
+    },
+    /// The SVSM's memory does not suffice.
+    OutOfMemory,
+}
+
+impl From<OutOfMemory> for OwnPageError {
+    fn from(_: OutOfMemory) -> OwnPageError {
+        OwnPageError::OutOfMemory
+    }
+}
+
+impl core::fmt::Display for OwnPageError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            OwnPageError::Instruction { gpa, code } => {
+                write!(
+                    f,
+                    "page {gpa:#x} of the SVSM: instruction returned {code:#x}"
+                )
+            }
+            OwnPageError::OutOfMemory => OutOfMemory.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The kernel's page tables (APM vol. 2 §5.3): one set for all CPUs.
+
+use super::frames::{Frame, OutOfMemory};
+use boot_abi::layout::{KERNEL_VIRTUAL_BASE, SVSM_BASE};
+use snp_abi::{LARGE_PAGE_SIZE, PAGE_SIZE};
+
+/// Bytes of a page that one third-level entry maps.
+pub const HUGE_PAGE_SIZE: u64 = 1 << 30;
+
+const PRESENT: u64 = 1;
+const WRITABLE: u64 = 1 << 1;
+/// Accessed and dirty, set in advance so that the processor never writes tables.
+const ACCESSED_DIRTY: u64 = 1 << 5 | 1 << 6;
+const LARGE: u64 = 1 << 7;
+const NO_EXECUTE: u64 = 1 << 63;
+const ADDRESS: u64 = 0x000F_FFFF_FFFF_F000;
+
+/// What a page may be used for. There is nothing that is both writable and executable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    ReadExecute,
+    ReadOnly,
+    ReadWrite,
+    /// Read and written, and shared with the hypervisor: C = 0.
+    Shared,
+}
+
+/// The tables.
+pub struct PageTables {
+    /// GPA of the PML4.
+    root: u64,
+    /// The C-bit as a mask.
+    c_bit: u64,
+}
+
+impl PageTables {
+    /// No tables yet.
+    pub const fn none() -> PageTables {
+        PageTables { root: 0, c_bit: 0 }
+    }
+
+    /// Empty tables with this root.
+    pub fn new(root: Frame, c_bit: u64) -> PageTables {
+        PageTables {
+            root: root.gpa(),
+            c_bit,
+        }
+    }
+
+    /// What CR3 is to hold.
+    pub fn cr3(&self) -> u64 {
+        self.root | self.c_bit
+    }
+
+    /// Maps the page of `size` bytes at `gpa` to `va`, or changes how it is mapped. Tables are taken from `new_table`,
+    /// cleared.
+    pub fn map(
+        &mut self,
+        va: u64,
+        gpa: u64,
+        size: u64,
+        access: Access,
+        mut new_table: impl FnMut() -> Option<Frame>,
+    ) -> Result<(), OutOfMemory> {
+        let leaf_level = match size {
+            HUGE_PAGE_SIZE => 2,
+            LARGE_PAGE_SIZE => 1,
+            _ => 0,
+        };
+        let mut table = self.root;
+        for level in (leaf_level + 1..=3).rev() {
+            let entry = entry_pointer(table, va, level);
+            // SAFETY: the pointer is into a table of ours, and only the boot CPU changes tables.
+            let value = unsafe { entry.read_volatile() };
+            table = if value & PRESENT != 0 {
+                value & ADDRESS & !self.c_bit
+            } else {
+                let frame = new_table().ok_or(OutOfMemory)?;
+                // SAFETY: as above.
+                unsafe {
+                    entry.write_volatile(
+                        frame.gpa() | self.c_bit | PRESENT | WRITABLE | ACCESSED_DIRTY,
+                    );
+                }
+                frame.gpa()
+            };
+        }
+        let access = match access {
+            Access::ReadExecute => self.c_bit,
+            Access::ReadOnly => self.c_bit | NO_EXECUTE,
+            Access::ReadWrite => self.c_bit | NO_EXECUTE | WRITABLE,
+            Access::Shared => NO_EXECUTE | WRITABLE,
+        };
+        let large = if leaf_level == 0 { 0 } else { LARGE };
+        // SAFETY: as above. What is mapped is decided in this module's siblings only: the SVSM's own memory as it is
+        // used, and guest RAM, which is never referenced.
+        unsafe {
+            entry_pointer(table, va, leaf_level)
+                .write_volatile(gpa | access | large | PRESENT | ACCESSED_DIRTY);
+        }
+        crate::arch::cpu::invlpg(va);
+        Ok(())
+    }
+}
+
+/// The entry for `va` in the table at `table`, of this level (0 has the small pages).
+fn entry_pointer(table: u64, va: u64, level: u32) -> *mut u64 {
+    let index = va >> (12 + 9 * level) & 0x1FF;
+    (KERNEL_VIRTUAL_BASE + (table - SVSM_BASE) + index * 8) as *mut u64
+}
+
+const _: () = assert!(PAGE_SIZE == 1 << 12 && LARGE_PAGE_SIZE == 1 << 21);
