@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -124,6 +125,19 @@ fn hexadecimal(text: &str) -> Result<u64, String> {
     u64::from_str_radix(digits, 16).map_err(|error| error.to_string())
 }
 
+/// Prints a line, like `println!`, but gives an error instead of a panic.
+macro_rules! say {
+    ($($text:tt)*) => { write(format!("{}\n", format_args!($($text)*)).as_bytes())? };
+}
+
+/// Writes to standard output. A reader that has seen enough (`| head`) is no error.
+fn write(bytes: &[u8]) -> Result<()> {
+    match io::stdout().write_all(bytes) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("cannot write to standard output"),
+    }
+}
+
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Build(args) => run_build(&args),
@@ -173,7 +187,7 @@ fn run_build(args: &BuildArgs) -> Result<()> {
     let digest = measure::measure(&image)?;
     fs::write(&args.output, &image)
         .with_context(|| format!("cannot write {}", args.output.display()))?;
-    println!(
+    say!(
         "{}: {} bytes, launch digest {digest}",
         args.output.display(),
         image.len()
@@ -212,22 +226,19 @@ fn run_measure(path: &Path, json: bool) -> Result<()> {
     let bytes = read(path)?;
     let digest = measure::measure(&bytes).with_context(|| path.display().to_string())?;
     if json {
-        println!(
+        say!(
             "{{\"platform\": \"SEV-SNP\", \"algorithm\": \"SHA-384\", \"launch_digest\": \"{digest}\"}}"
         );
     } else {
-        println!("{digest}");
+        say!("{digest}");
     }
     Ok(())
 }
 
 fn run_inspect(path: &Path, each: bool) -> Result<()> {
     let bytes = read(path)?;
-    print!(
-        "{}",
-        inspect::describe(&bytes, each).with_context(|| path.display().to_string())?
-    );
-    Ok(())
+    let text = inspect::describe(&bytes, each).with_context(|| path.display().to_string())?;
+    write(text.as_bytes())
 }
 
 fn run_check(path: &Path) -> Result<()> {
@@ -237,10 +248,10 @@ fn run_check(path: &Path) -> Result<()> {
     for verdict in &verdicts {
         let (statement, source) = (verdict.statement, verdict.source);
         match &verdict.result {
-            Ok(()) => println!("ok    {statement}\n        {source}"),
+            Ok(()) => say!("ok    {statement}\n        {source}"),
             Err(reason) => {
                 broken += 1;
-                println!("FAIL  {statement}: {reason}\n        {source}");
+                say!("FAIL  {statement}: {reason}\n        {source}");
             }
         }
     }
