@@ -2,6 +2,7 @@
 
 use crate::diagnosis;
 use crate::exit_status::ExitStatus;
+use crate::GEOMETRY;
 use crate::memory;
 use crate::svm::npt::{View, split};
 use crate::trace;
@@ -18,17 +19,10 @@ pub fn handle(vcpu: &mut Vcpu) {
         let control = &vcpu.block().control;
         (control.exit_info_1, control.exit_info_2)
     };
-    let (gpa, view) = split(address, vcpu.paging());
+    let (gpa, view) = split(address, vcpu.has_c_bit());
     let access = Access::from_npf(info, vcpu.state().cpl);
     if info & npf::TABLE_WALK != 0 && view == View::Shared {
-        diagnosis::stop(
-            vcpu,
-            ExitStatus::Diagnosis,
-            format_args!(
-                "page table at GPA {gpa:#x} is reached without the C-bit; hardware would take it as private, \
-                 this machine cannot (docs/src/deviations.md)"
-            ),
-        );
+        return shared_table(vcpu, gpa);
     }
     let mut memory = memory::lock();
     let result = memory.resolve(vmpl, view, gpa, access);
@@ -42,6 +36,23 @@ pub fn handle(vcpu: &mut Vcpu) {
             }
         }
     }
+}
+
+/// A page-table walk without the C-bit. Hardware takes page tables as private in any case. For the root, which 32-bit code
+/// cannot give a C-bit, the machine adds it to CR3; further down it cannot.
+fn shared_table(vcpu: &mut Vcpu, gpa: u64) {
+    let cr3 = vcpu.state().cr3.get();
+    if GEOMETRY.split(cr3).0 & !0xFFF != gpa & !0xFFF || cr3 & GEOMETRY.c_mask() != 0 {
+        diagnosis::stop(
+            vcpu,
+            ExitStatus::Diagnosis,
+            format_args!(
+                "page table at GPA {gpa:#x} is reached without the C-bit; hardware would take it as private, \
+                 this machine cannot (docs/src/deviations.md)"
+            ),
+        );
+    }
+    vcpu.state_mut().cr3.set(cr3 | GEOMETRY.c_mask());
 }
 
 /// Does what hardware or hypervisor do about a violation; `false` when nothing helps.

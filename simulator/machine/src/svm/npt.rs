@@ -122,7 +122,7 @@ impl Tables {
         }
     }
 
-    /// The root for a vCPU with or without paging.
+    /// The root for a vCPU whose page-table entries have a C-bit or not.
     pub const fn root(&self, paging: bool) -> u64 {
         if paging { self.paged } else { self.unpaged }
     }

@@ -28,8 +28,8 @@ use snp_model::trace::Topic;
 use snp_model::walk::{self, WalkFault};
 use snp_model::{decode, event};
 
-/// CR0.PG.
 const CR0_PG: u64 = 1 << 31;
+const CR4_PAE: u64 = 1 << 5;
 
 /// One vCPU; its own processor has it.
 pub struct Vcpu {
@@ -163,9 +163,9 @@ impl Vcpu {
         SevFeatures::from_bits_retain(self.state().sev_features.get())
     }
 
-    /// Whether the current VMPL has paging on.
-    pub fn paging(&self) -> bool {
-        self.state().cr0.get() & CR0_PG != 0
+    /// Whether the current VMPL's page-table entries have a C-bit: without paging, and with 32-bit entries, all is private.
+    pub fn has_c_bit(&self) -> bool {
+        self.state().cr0.get() & CR0_PG != 0 && self.state().cr4.get() & CR4_PAE != 0
     }
 
     /// Runs for ever.
@@ -279,7 +279,7 @@ impl Vcpu {
     /// Runs the guest once.
     fn enter(&mut self) {
         let vmpl = self.vmpl();
-        let root = memory::lock().root(vmpl, self.paging());
+        let root = memory::lock().root(vmpl, self.has_c_bit());
         self.block.control.nested_cr3 = root;
         self.cpu.enter_guest(vmpl as u8);
         self.svm.run(self.block);
