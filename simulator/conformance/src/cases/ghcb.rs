@@ -40,18 +40,21 @@ fn registration() {
     );
     other.begin();
     other.set_exit(exit::HV_FEATURES, 0, 0);
-    check("ghcb-registered-anew", 0, infos(other.exit_raw()).0);
+    let anew = infos(other.exit_raw());
     // The registration moved: the old page is no longer registered.
     own.begin();
     own.set_exit(exit::HV_FEATURES, 0, 0);
-    check(
-        "ghcb-old-one-not-registered",
-        (2, malformed::NOT_REGISTERED),
-        infos(own.exit_raw()),
-    );
+    let old = infos(own.exit_raw());
+    // Only now can anything be printed again.
     need!(
         "ghcb-registered-anew",
         msr_protocol::register_ghcb(own.gpa())
+    );
+    check("ghcb-registered-anew", 0, anew.0);
+    check(
+        "ghcb-old-one-not-registered",
+        (2, malformed::NOT_REGISTERED),
+        old,
     );
     // GPA 0 is no GHCB: KVM resumes the guest without doing anything.
     let before = cpu::rdmsr(msr::GHCB);

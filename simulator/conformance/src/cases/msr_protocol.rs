@@ -79,17 +79,13 @@ fn registration() {
         preferred,
     );
     let other = need!("msr-register", Ghcb::new().map_err(|_| 0));
-    let request = other.gpa() | proto::REGISTER_GPA_REQUEST;
+    // Nothing can be printed while the other one is registered: a vCPU may register anew, the last registration counts.
+    let registered = msr_protocol::call(other.gpa() | proto::REGISTER_GPA_REQUEST);
+    let again = msr_protocol::call(current.gpa() | proto::REGISTER_GPA_REQUEST);
     let expected = other.gpa() | proto::REGISTER_GPA_RESPONSE;
-    check("msr-register-ghcb", expected, msr_protocol::call(request));
-    // A vCPU may register anew; the last registration counts.
-    let request = current.gpa() | proto::REGISTER_GPA_REQUEST;
+    check("msr-register-ghcb", expected, registered);
     let expected = current.gpa() | proto::REGISTER_GPA_RESPONSE;
-    check(
-        "msr-register-ghcb-again",
-        expected,
-        msr_protocol::call(request),
-    );
+    check("msr-register-ghcb-again", expected, again);
 }
 
 fn page_state() {
