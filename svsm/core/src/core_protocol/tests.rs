@@ -288,7 +288,9 @@ fn a_large_page_that_the_rmp_has_in_small_ones_is_a_size_mismatch() {
             (SIZE_MISMATCH, 0)
         );
         assert_eq!(guest.state(FREE), PageState::Unvalidated);
-        let small: Vec<u64> = (0..511).map(|i| FREE + i * PAGE_SIZE | VALIDATE).collect();
+        let small: Vec<u64> = (0..511)
+            .map(|i| (FREE + i * PAGE_SIZE) | VALIDATE)
+            .collect();
         assert_eq!(guest.pvalidate(&small), (SUCCESS, 511));
         assert_eq!(
             guest.pvalidate(&[FREE | LARGE | VALIDATE]),
@@ -413,11 +415,11 @@ fn reserved_bits_sizes_and_foreign_pages_are_refused_and_progress_is_told() {
     setup.run(|guest| {
         let good = FREE | VALIDATE;
         for (bad, code) in [
-            (FREE + 0x1000 | VALIDATE | 1 << 4, INVALID_PARAMETER),
-            (FREE + 0x1000 | VALIDATE | 1 << 11, INVALID_PARAMETER),
-            (FREE + 0x1000 | VALIDATE | 2, INVALID_PARAMETER),
-            (FREE + 0x1000 | VALIDATE | 3, INVALID_PARAMETER),
-            (FREE + 0x1000 | VALIDATE | LARGE, INVALID_ADDRESS),
+            ((FREE + 0x1000) | VALIDATE | 1 << 4, INVALID_PARAMETER),
+            ((FREE + 0x1000) | VALIDATE | 1 << 11, INVALID_PARAMETER),
+            ((FREE + 0x1000) | VALIDATE | 2, INVALID_PARAMETER),
+            ((FREE + 0x1000) | VALIDATE | 3, INVALID_PARAMETER),
+            ((FREE + 0x1000) | VALIDATE | LARGE, INVALID_ADDRESS),
             (0xF0_0000 | VALIDATE, INVALID_ADDRESS),
             (0xE0_0000 | LARGE | VALIDATE, INVALID_ADDRESS),
             (0x80_0000_0000 | VALIDATE, INVALID_ADDRESS),
@@ -443,7 +445,7 @@ fn a_call_goes_on_where_next_says() {
         let entries = [
             FREE | VALIDATE,
             0xF0_0000 | VALIDATE,
-            FREE + 0x1000 | VALIDATE,
+            (FREE + 0x1000) | VALIDATE,
         ];
         assert_eq!(guest.pvalidate(&entries), (INVALID_ADDRESS, 1));
         assert_eq!(guest.pvalidate_from(3, 2, &entries), (SUCCESS, 3));
@@ -695,7 +697,7 @@ fn a_page_in_another_vcpus_hands_is_answered_with_busy() {
             .claim(FREE, PageSize::Size4K, PageState::Unvalidated)
             .unwrap();
         assert_eq!(
-            guest.pvalidate(&[FREE + 0x1000 | VALIDATE, FREE | VALIDATE]),
+            guest.pvalidate(&[(FREE + 0x1000) | VALIDATE, FREE | VALIDATE]),
             (BUSY, 1)
         );
         drop(held);
@@ -731,7 +733,7 @@ fn random_calls_keep_map_and_rmp_in_agreement() {
             setup.run(|guest| {
                 for (call, rcx, rdx, flags, apic) in operations {
                     if call == 1 && guest.core.pages.is_guest_readable(LIST, 16) {
-                        guest.pvalidate(&[rcx & !0xFFF | flags]);
+                        guest.pvalidate(&[(rcx & !0xFFF) | flags]);
                     } else {
                         if guest.core.pages.is_guest_readable(rcx & !0xFFF, 4096) && apic & 1 == 1 {
                             guest.put_vmsa(rcx & !0xFFF);

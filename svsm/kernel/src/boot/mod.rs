@@ -32,7 +32,7 @@ macro_rules! or_stop {
         }
     };
 }
-pub(self) use or_stop;
+use or_stop;
 
 /// The whole boot. `c_bit`: where the boot stage found the C-bit.
 pub fn run(c_bit: u32) -> ! {

@@ -146,7 +146,7 @@ pub fn rmpadjust_guest(
 
 /// A word of the SVSM's own memory or stacks, for reports: the address may be anything.
 pub fn try_read_own(va: u64) -> Option<u64> {
-    let own = va >= KERNEL_VIRTUAL_BASE && va < KERNEL_VIRTUAL_BASE + SVSM_SIZE;
+    let own = (KERNEL_VIRTUAL_BASE..KERNEL_VIRTUAL_BASE + SVSM_SIZE).contains(&va);
     if !own && !is_stack(va) {
         return None;
     }

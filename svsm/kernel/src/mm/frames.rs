@@ -126,8 +126,8 @@ pub fn new_stack(pages: usize) -> Result<u64, OutOfMemory> {
 
 /// Whether an address is within the stacks made so far.
 pub(super) fn is_stack(va: u64) -> bool {
-    // A report may be made while the lock is held; then the answer is no.
-    va >= STACKS && va < STACKS + (1 << 29)
+    // All of the window: a report may be made while the lock is held, and addresses that are not mapped fault safely.
+    (STACKS..STACKS + (1 << 29)).contains(&va)
 }
 
 /// KiB of the SVSM's memory that are free.

@@ -256,7 +256,7 @@ impl VmsaPage {
 
     /// Writes the quadword at `offset`.
     pub fn write(self, offset: usize, value: u64) {
-        let offset = offset % PAGE_SIZE as usize & !7;
+        let offset = (offset % PAGE_SIZE as usize) & !7;
         // SAFETY: within the page, aligned; no reference to it exists.
         unsafe { ((self.0.va() as usize + offset) as *mut u64).write_volatile(value) };
     }
