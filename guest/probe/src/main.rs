@@ -1,12 +1,73 @@
-//! A test guest that makes every SVSM call, well-formed and hostile.
+//! A test guest that makes every SVSM call, well-formed and hostile, from one vCPU and from several at once. It runs where
+//! the shim would, at VMPL2, and prints one line per case, then a closing count, and powers off.
+//!
+//! The expectations are those of the SVSM specification (58019 §5 to §7) and of what Linux and OVMF rely on;
+//! `docs/src/core-protocol.md` has the choices that the specification leaves to an SVSM.
+//!
+//! The fw_cfg file [`boot_abi::fw_cfg::TEST_CASE`] chooses: absent, all groups; the name of a group, that one; the name
+//! of a fatal case (`cases/fatal.txt`), that one, which the machine must end.
 #![cfg_attr(target_os = "none", no_std, no_main)]
+
+#[cfg(target_os = "none")]
+mod concurrent;
+#[cfg(target_os = "none")]
+mod fatal;
+#[cfg(target_os = "none")]
+mod guest;
+#[cfg(target_os = "none")]
+mod other;
+#[cfg(target_os = "none")]
+mod pvalidate;
+#[cfg(target_os = "none")]
+mod remap;
+#[cfg(target_os = "none")]
+mod steady;
+#[cfg(target_os = "none")]
+mod vcpu;
 
 #[cfg(target_os = "none")]
 guest_rt::entry!(main);
 
+/// Groups by name, in the order they run.
+#[cfg(target_os = "none")]
+const GROUPS: &[(&str, fn())] = &[
+    ("other", other::run),
+    ("remap", remap::run),
+    ("pvalidate", pvalidate::run),
+    ("vcpu", vcpu::run),
+    ("concurrent", concurrent::run),
+];
+
 #[cfg(target_os = "none")]
 fn main() {
-    guest_rt::println!("probe: VMPL{}", guest_rt::params::vmpl() as u8);
+    use guest_rt::{fw_cfg, params, println, report};
+    println!("probe: VMPL{}", params::vmpl() as u8);
+    let mut name = [0; 64];
+    let chosen = fw_cfg::find(boot_abi::fw_cfg::TEST_CASE)
+        .and_then(|file| file.read_text(&mut name))
+        .unwrap_or("");
+    if !guest::usable() {
+        println!(
+            "FAIL setup: expected an SVSM's guest with 64 MiB of RAM from 16 MiB on got something else"
+        );
+        return;
+    }
+    if fatal::run(chosen) {
+        return;
+    }
+    let before = steady::answers();
+    let mut found = false;
+    for (group, run) in GROUPS {
+        if chosen.is_empty() || chosen == *group {
+            found = true;
+            run();
+        }
+    }
+    if !found {
+        println!("FAIL choice: expected a known group or case got {chosen}");
+    }
+    report::check("answers-the-same-at-the-end", before, steady::answers());
+    report::close("probe");
 }
 
 #[cfg(not(target_os = "none"))]

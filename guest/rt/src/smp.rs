@@ -79,19 +79,26 @@ pub fn make_vmsa(context: &Context) -> Result<(), StartError> {
     }
 }
 
+/// Asks the hypervisor to start the context's processor with its VMSA, and waits up to 5 s until it runs.
+pub fn launch(context: &'static Context, features: SevFeatures) -> Result<(), StartError> {
+    let apic_id = context.apic_id.load(Ordering::Relaxed);
+    let vmpl = context.vmpl.load(Ordering::Relaxed) as u8;
+    let page = context.vmsa.load(Ordering::Relaxed);
+    nae::ap_creation(exit::AP_CREATE, apic_id, vmpl, page, features.bits())
+        .map_err(StartError::ApCreation)?;
+    if time::wait_until(5000, || context.state.load(Ordering::Acquire) != 0) {
+        Ok(())
+    } else {
+        Err(StartError::Timeout)
+    }
+}
+
 /// Starts `entry(argument)` on the processor with this APIC ID, at the payload's own VMPL, and waits up to 5 s until it
 /// runs. It gets a stack, a registered GHCB and, under an SVSM, a calling area; when `entry` returns it halts.
 pub fn start(apic_id: u32, entry: Entry, argument: u64) -> Result<&'static Context, StartError> {
     let features = params::sev_features();
-    let vmpl = params::vmpl();
-    let context = prepare(apic_id, vmpl, features, entry, argument)?;
+    let context = prepare(apic_id, params::vmpl(), features, entry, argument)?;
     make_vmsa(context)?;
-    let page = context.vmsa.load(Ordering::Relaxed);
-    nae::ap_creation(exit::AP_CREATE, apic_id, vmpl as u8, page, features.bits())
-        .map_err(StartError::ApCreation)?;
-    if time::wait_until(5000, || context.state.load(Ordering::Acquire) != 0) {
-        Ok(context)
-    } else {
-        Err(StartError::Timeout)
-    }
+    launch(context, features)?;
+    Ok(context)
 }

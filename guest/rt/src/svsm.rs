@@ -258,3 +258,8 @@ pub fn create_vcpu(vmsa: u64, caa: u64, apic_id: u32) -> Result<(), SvsmError> {
 pub fn delete_vcpu(vmsa: u64) -> Result<(), SvsmError> {
     core_call(core_call::DELETE_VCPU, vmsa, 0, 0)
 }
+
+/// GPA of the running context's calling area.
+pub fn caa() -> u64 {
+    Context::current().caa.load(Ordering::Relaxed)
+}
