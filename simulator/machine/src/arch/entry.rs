@@ -104,6 +104,7 @@ boot_gdt_pointer:
     .word boot_gdt_end - boot_gdt - 1
     .long boot_gdt - 0xFFFFFFFF80000000
 .align 8
+.global boot_gdt_pointer_high
 boot_gdt_pointer_high:
     .word boot_gdt_end - boot_gdt - 1
     .quad boot_gdt
@@ -124,3 +125,14 @@ boot_stack_top:
     main = sym crate::boot_main,
     stack = const STACK_SIZE,
 );
+
+/// Makes a processor that came through the trampoline use the image's descriptor table, which has the same segments.
+pub fn load_gdt() {
+    unsafe extern "C" {
+        static boot_gdt_pointer_high: u8;
+    }
+    // SAFETY: the table is a constant of the image, with the segments that are loaded already at their places.
+    unsafe {
+        core::arch::asm!("lgdt [{}]", in(reg) &raw const boot_gdt_pointer_high, options(readonly, nostack, preserves_flags));
+    }
+}

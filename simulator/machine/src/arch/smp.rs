@@ -145,6 +145,7 @@ fn start_one(id: u32, code: &[u8]) -> Result<(), &'static str> {
 }
 
 extern "sysv64" fn ap_entry(id: u64) -> ! {
+    super::entry::load_gdt();
     super::idt::load();
     let Some(area) = percpu::create(id as u32) else {
         super::cpu::stop()
