@@ -57,16 +57,14 @@ impl Names {
         // A return address may already be the next function's.
         let inside = address.checked_sub(1)?;
         let symbol = loader.find_symbol(inside)?;
-        let function = addr2line::demangle_auto(symbol.into(), None);
-        let place = match loader.find_location(inside) {
-            Ok(Some(location)) => format!(
-                " ({}:{})",
-                location.file.unwrap_or("?"),
-                location.line.unwrap_or(0)
-            ),
-            _ => String::new(),
-        };
-        Some(format!("{function}{place}"))
+        // Code has a line; what has none is data or the end of a section.
+        let location = loader.find_location(inside).ok()??;
+        Some(format!(
+            "{} ({}:{})",
+            addr2line::demangle_auto(symbol.into(), None),
+            location.file.unwrap_or("?"),
+            location.line.unwrap_or(0)
+        ))
     }
 }
 

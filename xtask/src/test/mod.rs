@@ -61,8 +61,7 @@ pub fn test(paths: &Paths, options: &TestOptions) -> Result<ExitCode> {
     if !boots.is_empty() {
         let mut prepare = boots::prepare(paths, &stage, &options.boots);
         if options.filter.is_some() {
-            let linux = boots.iter().any(boots::needs_linux);
-            prepare.retain(|step| linux || step.name != "image, Linux");
+            prepare.retain(|step| boots.iter().any(|boot| boots::needs(boot, step)));
         }
         runner::run(prepare, &mut tally);
         runner::run(boots, &mut tally);
