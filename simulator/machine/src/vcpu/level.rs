@@ -46,6 +46,8 @@ pub struct Level {
     pub nmi_blocked: bool,
     /// RFLAGS.IF at HLT.
     pub interrupts_on: bool,
+    /// VMRUN has taken its VMSA before.
+    pub(super) ran: bool,
     pub(super) loaded_at: Option<(u64, u64)>,
     pub(super) shadow: u64,
     pub(super) tpr: u32,
@@ -63,6 +65,7 @@ impl Level {
             doorbell: None,
             nmi_blocked: false,
             interrupts_on: false,
+            ran: false,
             loaded_at: None,
             shadow: 0,
             tpr: 0,

@@ -27,6 +27,7 @@ use snp_model::rmp::Violation;
 use snp_model::trace::Topic;
 use snp_model::walk::{self, WalkFault};
 use snp_model::{decode, event};
+use zerocopy::FromZeros;
 
 const CR0_PG: u64 = 1 << 31;
 const CR4_PAE: u64 = 1 << 5;
@@ -214,6 +215,7 @@ impl Vcpu {
             Ok(hpa) => hpa,
             Err(why) => {
                 drop(memory);
+                self.block.state.zero();
                 self.refused(vmpl, format_args!("VMSA {gpa:#x}: {why}"));
                 return false;
             }
@@ -233,6 +235,7 @@ impl Vcpu {
         registers::load(&self.block.state, self.components);
         let level = &mut self.levels[vmpl.index()];
         level.loaded_at = Some((gpa, hpa));
+        level.ran = true;
         let c = &mut self.block.control;
         c.interrupt_shadow = level.shadow;
         c.interrupt_control = V_INTR_MASKING | level.tpr;
@@ -260,17 +263,17 @@ impl Vcpu {
         }
     }
 
-    /// VMRUN would refuse this VMSA: that VMPL cannot run.
+    /// VMRUN would refuse this VMSA. At a VMPL's start that is a mistake of whoever made the VMSA, and the run ends. A VMPL
+    /// that ran before was stopped on purpose: VMPL0 has taken its VMSA away. It cannot run, the rest goes on.
     fn refused(&mut self, vmpl: Vmpl, why: core::fmt::Arguments<'_>) {
+        if !self.levels[vmpl.index()].ran {
+            self.current = Some(vmpl);
+            diagnosis::stop(self, ExitStatus::Diagnosis, format_args!("VMRUN refused: {why}"));
+        }
         crate::say!("vCPU {} VMPL{}: VMRUN refused: {why}", self.index(), vmpl as u8);
         self.levels[vmpl.index()].set_state(LevelState::Refused);
         if self.current == Some(vmpl) {
             self.current = None;
-        }
-        let everything_stops = vmpl == Vmpl::Vmpl0 && self.index() == 0;
-        if everything_stops {
-            self.block.state = zerocopy::FromZeros::new_zeroed();
-            diagnosis::stop(self, ExitStatus::Diagnosis, format_args!("VMRUN refused: {why}"));
         }
         // Whoever asked for this VMPL on this vCPU goes on, with an error.
         self.resume_requester();
