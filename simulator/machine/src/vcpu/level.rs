@@ -46,6 +46,8 @@ pub struct Level {
     pub nmi_blocked: bool,
     /// RFLAGS.IF at HLT.
     pub interrupts_on: bool,
+    /// VMSA to start from at the next INIT.
+    pub(super) on_init: Option<u64>,
     /// VMRUN has taken its VMSA before.
     pub(super) ran: bool,
     pub(super) loaded_at: Option<(u64, u64)>,
@@ -65,6 +67,7 @@ impl Level {
             doorbell: None,
             nmi_blocked: false,
             interrupts_on: false,
+            on_init: None,
             ran: false,
             loaded_at: None,
             shadow: 0,

@@ -164,14 +164,22 @@ impl Vcpu {
         let changes = core::mem::take(&mut *shared.changes.lock());
         for (vmpl, change) in Vmpl::ALL.into_iter().zip(changes) {
             match change {
+                Some(Change::Start { vmsa, now: false })
+                    if self.levels[vmpl.index()].state() != LevelState::Absent =>
+                {
+                    self.levels[vmpl.index()].on_init = Some(vmsa);
+                }
                 Some(Change::Start { vmsa, now }) => self.replace(vmpl, Level::started(vmsa, now)),
                 Some(Change::Destroy) => self.replace(vmpl, Level::new()),
                 None => {}
             }
         }
         if shared.init.swap(false, Ordering::SeqCst) {
-            for level in &mut self.levels {
-                if level.state() == LevelState::Waiting {
+            for vmpl in Vmpl::ALL {
+                let level = &mut self.levels[vmpl.index()];
+                if let Some(vmsa) = level.on_init {
+                    self.replace(vmpl, Level::started(vmsa, true));
+                } else if level.state() == LevelState::Waiting {
                     level.set_state(LevelState::Runnable);
                 }
             }
