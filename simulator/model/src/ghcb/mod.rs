@@ -5,11 +5,13 @@
 //! Data of MMIO, string I/O and page state change lies in the copy's shared buffer; the machine writes results back
 //! to the shared page itself, before the reply's fields.
 
+mod parse;
 mod reply;
 mod request;
 
+pub use parse::parse;
 pub use reply::{Reply, Write};
-pub use request::{ApAction, Event, IoRequest, Malformed, Request, Scratch, parse};
+pub use request::{ApAction, Event, IoRequest, Malformed, Request, Scratch};
 
 #[cfg(test)]
 mod tests;

@@ -67,8 +67,11 @@ const WHOLE: Scratch = Scratch {
     available: 2032,
 };
 
+/// Exit code, both infos, other fields, and what they mean.
+type Case = (u64, u64, u64, &'static [(usize, u64)], Event);
+
 /// One well-formed request of each kind, with the fields that it needs.
-fn cases() -> std::vec::Vec<(u64, u64, u64, &'static [(usize, u64)], Event)> {
+fn cases() -> std::vec::Vec<Case> {
     let io = |port, input, size, rax| {
         Event::Io(IoRequest {
             port,

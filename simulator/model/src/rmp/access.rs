@@ -62,7 +62,7 @@ impl Access {
         let execute = exit_info_1 & npf::FETCH != 0;
         let write = exit_info_1 & npf::WRITE != 0;
         Access {
-            read: !write && !execute,
+            read: table_walk || (!write && !execute),
             write,
             execute,
             user: cpl == 3 && !table_walk,

@@ -687,6 +687,7 @@ fn an_access_round_trips_through_exitinfo1() {
         Access::WRITE,
         Access::EXECUTE,
         Access::TABLE_READ,
+        Access::TABLE_WRITE,
     ] {
         assert_eq!(Access::from_npf(access.exit_info_1(true), 0), access);
     }

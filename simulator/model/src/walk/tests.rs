@@ -3,6 +3,7 @@
 use super::test_memory::{C, GEOMETRY, TestMemory};
 use super::*;
 use proptest::prelude::*;
+use snp_abi::msr::EFER_NXE;
 
 const P: u64 = 1;
 const W: u64 = 2;
