@@ -147,6 +147,7 @@ impl Bench<'_> {
             image: image.path.clone(),
             options: String::new(),
             files: run::fw_cfg_files(files),
+            programs: Program::LINUX,
         }
     }
 

@@ -38,6 +38,13 @@ impl Program {
         Program::Probe,
     ];
 
+    /// What runs when Linux does.
+    pub const LINUX: &'static [Program] = &[Program::Machine, Program::Svsm, Program::Shim];
+    /// What runs when the probe does.
+    pub const PROBE: &'static [Program] = &[Program::Machine, Program::Svsm, Program::Probe];
+    /// What runs when the conformance payload does.
+    pub const CONFORMANCE: &'static [Program] = &[Program::Machine, Program::Conformance];
+
     /// Package and binary.
     pub const fn name(self) -> &'static str {
         match self {

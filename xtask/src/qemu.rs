@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::compile::Program;
 use crate::paths::Paths;
 use crate::{apt, host, packages};
 
@@ -27,6 +28,8 @@ pub enum Payload {
         options: String,
         /// fw_cfg files: name and content.
         files: Vec<(&'static str, PathBuf)>,
+        /// What is in the image, to find names for addresses.
+        programs: &'static [Program],
     },
     /// Linux without SVSM and SNP, as the measure of what those cost.
     Plain {
@@ -103,6 +106,8 @@ pub struct Outcome {
     pub serial_log: PathBuf,
     /// The machine's log.
     pub machine_log: PathBuf,
+    /// What ran, for names of addresses.
+    pub programs: &'static [Program],
 }
 
 impl Outcome {
@@ -178,7 +183,7 @@ impl Machine {
         let mut child = self.spawn(&mut command)?;
         let output = child.stdout.take().context("no standard output")?;
         let (end, lines) = follow(&mut child, output, watch, &logs.serial, started)?;
-        Ok(logs.outcome(end, started, lines))
+        Ok(self.outcome(logs, end, started, lines))
     }
 
     /// Starts it with this terminal as its console. Ctrl-A X ends it.
@@ -203,7 +208,22 @@ impl Machine {
                 text: text.trim_end().to_owned(),
             })
             .collect();
-        Ok(logs.outcome(end, started, lines))
+        Ok(self.outcome(logs, end, started, lines))
+    }
+
+    fn outcome(&self, logs: Logs, end: End, started: Instant, lines: Vec<Line>) -> Outcome {
+        Outcome {
+            end,
+            took: started.elapsed(),
+            lines,
+            errors: fs::read_to_string(&logs.errors).unwrap_or_default(),
+            serial_log: logs.serial,
+            machine_log: logs.machine,
+            programs: match self.payload {
+                Payload::Snp { programs, .. } => programs,
+                Payload::Plain { .. } => &[],
+            },
+        }
     }
 
     fn spawn(&self, command: &mut Command) -> Result<Child> {
@@ -227,6 +247,7 @@ impl Machine {
                 image,
                 options,
                 files,
+                programs: _,
             } => {
                 command
                     // 48 bits, because the C-bit is bit 47 of a nested page walk's address.
@@ -288,17 +309,6 @@ impl Logs {
             }
         }
         Ok(logs)
-    }
-
-    fn outcome(self, end: End, started: Instant, lines: Vec<Line>) -> Outcome {
-        Outcome {
-            end,
-            took: started.elapsed(),
-            lines,
-            errors: fs::read_to_string(&self.errors).unwrap_or_default(),
-            serial_log: self.serial,
-            machine_log: self.machine,
-        }
     }
 }
 

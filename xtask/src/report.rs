@@ -167,24 +167,42 @@ pub fn explain(paths: &Paths, outcome: &Outcome, problem: &str) {
     eprintln!("\n{}", explanation(paths, outcome, problem));
 }
 
-/// The text of [`explain`].
+/// The text of [`explain`]: the console's end, the machine's diagnosis, names for its addresses, and the logs.
 pub fn explanation(paths: &Paths, outcome: &Outcome, problem: &str) -> String {
     let mut text = format!(
         "FAILED after {:.1} s: {problem}\n",
         outcome.took.as_secs_f64()
     );
-    let diagnosis: Vec<&str> = outcome
-        .lines
-        .iter()
-        .map(|line| line.text.as_str())
-        .filter(|line| line.starts_with("machine: "))
-        .collect();
-    if !diagnosis.is_empty() {
-        text.push_str(&format!("{}\n", diagnosis.join("\n")));
+    let mut part = |title: &str, content: &str| {
+        if !content.trim().is_empty() {
+            text.push_str(&format!("{title}:\n{}", indent(content.trim_end())));
+        }
+    };
+    let lines = || outcome.lines.iter().map(|line| line.text.as_str());
+    let is_machine = |line: &&str| line.starts_with("machine: ");
+    let console: Vec<&str> = lines().filter(|line| !is_machine(line)).collect();
+    part(
+        "the console's last lines",
+        &last_lines(&console.join("\n"), 12),
+    );
+    let diagnosis: Vec<&str> = lines().filter(is_machine).collect();
+    if diagnosis.is_empty() {
+        let log = outcome.machine_text();
+        part("the machine log's last lines", &last_lines(&log, 8));
+    } else {
+        let shown: Vec<&str> = diagnosis
+            .iter()
+            .copied()
+            .filter(|line| !line.contains("called from"))
+            .collect();
+        part("the machine's diagnosis", &shown.join("\n"));
     }
-    if !outcome.errors.trim().is_empty() {
-        text.push_str(&format!("QEMU: {}\n", outcome.errors.trim()));
-    }
+    let all: Vec<&str> = lines().collect();
+    part(
+        "addresses by name",
+        &symbols::annotate(paths, outcome.programs, &all.join("\n")),
+    );
+    part("QEMU says", &outcome.errors);
     text.push_str(&format!(
         "serial log:  {}\n",
         paths.show(&outcome.serial_log)
@@ -194,20 +212,6 @@ pub fn explanation(paths: &Paths, outcome: &Outcome, problem: &str) -> String {
             "machine log: {}\n",
             paths.show(&outcome.machine_log)
         ));
-        text.push_str(&indent(&last_lines(&outcome.machine_text(), 8)));
-    }
-    let console: Vec<&str> = outcome
-        .lines
-        .iter()
-        .map(|line| line.text.as_str())
-        .collect();
-    let console = console.join("\n");
-    text.push_str("the console's last lines:\n");
-    text.push_str(&indent(&last_lines(&console, 12)));
-    let backtrace = symbols::annotate(paths, &console);
-    if !backtrace.is_empty() {
-        text.push_str("addresses by name:\n");
-        text.push_str(&indent(&backtrace));
     }
     text
 }

@@ -84,6 +84,10 @@ pub fn run(paths: &Paths, options: &RunOptions) -> Result<ExitCode> {
                 .as_ref()
                 .map_or_else(String::new, |filters| format!("trace={filters}")),
             files,
+            programs: match payload {
+                Payload::Linux => Program::LINUX,
+                Payload::Probe => Program::PROBE,
+            },
         },
         cpus: options.size.cpus,
         memory: options.size.memory,
@@ -135,12 +139,12 @@ fn prepare(
 ) -> Result<(Image, FwCfgFiles)> {
     match payload {
         Payload::Probe => {
-            compile::bare_metal(paths, &[Program::Machine, Program::Svsm, Program::Probe])?;
+            compile::bare_metal(paths, Program::PROBE)?;
             Ok((build::image(paths, "probe", &Contents::Probe)?, Vec::new()))
         }
         Payload::Linux => {
             let files = linux_files(paths, guest, shell)?;
-            compile::bare_metal(paths, &[Program::Machine, Program::Svsm, Program::Shim])?;
+            compile::bare_metal(paths, Program::LINUX)?;
             let image = build::image(paths, "linux", &Contents::Linux(&files))?;
             Ok((image, fw_cfg_files(&files)))
         }

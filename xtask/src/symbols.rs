@@ -1,39 +1,54 @@
-//! Names for the addresses in a backtrace. The machine and the SVSM print bare addresses, because a table of names in
-//! them would be as large as the code.
+//! Names for the addresses in a backtrace. The machine, the SVSM and the guests print bare addresses, because a table of
+//! names in them would be as large as the code.
 
 use std::path::Path;
 
 use crate::compile::Program;
 use crate::paths::Paths;
 
-/// The lines of `text` that are a backtrace's, with function, file and line behind each address.
-///
-/// A line that starts with `machine: ` is the machine's; of the others the address tells whose it is.
-pub fn annotate(paths: &Paths, text: &str) -> String {
+/// The backtraces in a console's text, each address with function, file and line. `programs` are those that ran; whose
+/// an address is, follows from who prints it and of whom.
+pub fn annotate(paths: &Paths, programs: &[Program], text: &str) -> String {
     let mut names = Names::default();
-    text.lines()
-        .filter_map(|line| {
-            let addresses = addresses(line);
-            if addresses.is_empty() {
-                return None;
-            }
-            let program = if line.starts_with("machine: ") {
-                &[Program::Machine][..]
-            } else {
-                &[Program::Svsm, Program::Shim, Program::Probe]
-            };
-            let found: Vec<String> = addresses
-                .iter()
-                .filter_map(|address| {
-                    program
-                        .iter()
-                        .find_map(|program| names.find(*program, paths, *address))
-                        .map(|name| format!("{address:#x} {name}"))
-                })
-                .collect();
-            (!found.is_empty()).then(|| format!("{line}\n    = {}\n", found.join("\n    = ")))
-        })
-        .collect()
+    let mut subject: Vec<Program> = Vec::new();
+    let mut annotated = String::new();
+    for line in text.lines() {
+        if let Some(of) = subject_of(line, programs) {
+            subject = of;
+        }
+        let Some(address) = address(line) else {
+            continue;
+        };
+        let name = subject
+            .iter()
+            .find_map(|program| names.find(*program, paths, address));
+        if let Some(name) = name {
+            annotated.push_str(&format!("{address:#x} {name}\n"));
+        }
+    }
+    annotated
+}
+
+/// Whose addresses follow, where a line starts something new.
+fn subject_of(line: &str, programs: &[Program]) -> Option<Vec<Program>> {
+    let of = |wanted: &[Program]| {
+        programs
+            .iter()
+            .copied()
+            .filter(|program| wanted.contains(program))
+            .collect()
+    };
+    match line.strip_prefix("machine: ") {
+        // The machine speaks of itself, or of the guest at some VMPL.
+        Some(rest) if rest.starts_with("internal error") => Some(vec![Program::Machine]),
+        Some(rest) if rest.contains("VMPL0") => Some(of(&[Program::Svsm, Program::Conformance])),
+        Some(rest) if rest.contains("VMPL") => {
+            Some(of(&[Program::Shim, Program::Probe, Program::Conformance]))
+        }
+        Some(_) => None,
+        None if line.starts_with("svsm: ") => Some(of(&[Program::Svsm])),
+        None => None,
+    }
 }
 
 /// Debug information, loaded as it is needed.
@@ -48,12 +63,8 @@ impl Names {
             let loader = load(&program.path(paths));
             self.loaded.push((program, loader));
         }
-        let loader = self
-            .loaded
-            .iter()
-            .find(|(known, _)| *known == program)?
-            .1
-            .as_ref()?;
+        let (_, loader) = self.loaded.iter().find(|(known, _)| *known == program)?;
+        let loader = loader.as_ref()?;
         // A return address may already be the next function's.
         let inside = address.checked_sub(1)?;
         let symbol = loader.find_symbol(inside)?;
@@ -72,13 +83,15 @@ fn load(path: &Path) -> Option<addr2line::Loader> {
     addr2line::Loader::new(path).ok()
 }
 
-/// Hexadecimal numbers that look like code addresses: `0x` and at least six digits.
-fn addresses(line: &str) -> Vec<u64> {
-    line.split(|character: char| !character.is_ascii_alphanumeric())
-        .filter_map(|word| word.strip_prefix("0x"))
-        .filter(|digits| digits.len() >= 6)
-        .filter_map(|digits| u64::from_str_radix(digits, 16).ok())
-        .collect()
+/// The code address in a line of a backtrace: behind `called from` or `rip`, or the last `at` of a headline.
+fn address(line: &str) -> Option<u64> {
+    ["called from 0x", "rip 0x", " at 0x"]
+        .iter()
+        .find_map(|mark| line.split(mark).nth(1))
+        .and_then(|rest| {
+            let digits = rest.split(|character: char| !character.is_ascii_hexdigit());
+            u64::from_str_radix(digits.into_iter().next()?, 16).ok()
+        })
 }
 
 #[cfg(test)]
@@ -86,11 +99,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_found_between_words() {
+    fn an_address_is_found_behind_its_mark() {
         assert_eq!(
-            addresses("machine:   called from 0xffffffff80201234, then (0x812345)."),
-            [0xffff_ffff_8020_1234, 0x81_2345]
+            address("machine:   called from 0xffffffff80201234"),
+            Some(0xffff_ffff_8020_1234)
         );
-        assert!(addresses("error code 0x4, vector 13").is_empty());
+        assert_eq!(
+            address("machine: vCPU 0 VMPL2 CPL0 at rip 0x82a46c: the guest asked"),
+            Some(0x82_a46c)
+        );
+        assert_eq!(address("machine:   rax 0000000000000001"), None);
+    }
+
+    #[test]
+    fn the_same_address_is_looked_up_in_whoever_it_is_of() {
+        let programs = [Program::Machine, Program::Svsm, Program::Shim];
+        let of = |line| subject_of(line, &programs);
+        assert_eq!(
+            of("machine: internal error on processor 0: oops"),
+            Some(vec![Program::Machine])
+        );
+        assert_eq!(
+            of("machine: vCPU 0 VMPL0 CPL0 at rip 0x1: why"),
+            Some(vec![Program::Svsm])
+        );
+        assert_eq!(
+            of("machine: vCPU 0 VMPL2 CPL0 at rip 0x1: why"),
+            Some(vec![Program::Shim])
+        );
+        assert_eq!(of("svsm: fatal: oops"), Some(vec![Program::Svsm]));
+        assert_eq!(of("machine:   called from 0x1"), None);
     }
 }

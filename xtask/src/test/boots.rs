@@ -65,13 +65,13 @@ pub fn prepare<'a>(paths: &'a Paths, stage: &'a Stage, options: &'a BootOptions)
         })
         .alone(),
         Step::new("image, conformance", |_| {
-            compile::bare_metal(paths, &[Program::Machine, Program::Conformance])?;
+            compile::bare_metal(paths, Program::CONFORMANCE)?;
             let image = build::image(paths, "conformance", &Contents::Conformance)?;
             let _ = stage.conformance.set(image);
             Ok(passed())
         }),
         Step::new("image, probe", |_| {
-            compile::bare_metal(paths, &[Program::Machine, Program::Svsm, Program::Probe])?;
+            compile::bare_metal(paths, Program::PROBE)?;
             let image = build::image(paths, "probe", &Contents::Probe)?;
             build::check(paths, &image.path)?;
             let bytes = fs::metadata(&image.path)?.len();
@@ -83,7 +83,7 @@ pub fn prepare<'a>(paths: &'a Paths, stage: &'a Stage, options: &'a BootOptions)
             Ok(Verdict::Passed(format!("{bytes} bytes")))
         }),
         Step::new("image, Linux", |_| {
-            compile::bare_metal(paths, &[Program::Machine, Program::Svsm, Program::Shim])?;
+            compile::bare_metal(paths, Program::LINUX)?;
             let files = {
                 let _lock = paths.lock()?;
                 let guest = guest::obtain(paths)?;
@@ -161,6 +161,7 @@ impl Stage {
 impl Boots<'_> {
     fn machine(
         &self,
+        programs: &'static [Program],
         image: &Path,
         files: Vec<(&'static str, PathBuf)>,
         (cpus, memory): (u32, u64),
@@ -172,6 +173,7 @@ impl Boots<'_> {
                 image: image.to_path_buf(),
                 options: String::new(),
                 files,
+                programs,
             },
             cpus,
             memory,
@@ -220,7 +222,12 @@ impl Boots<'_> {
 
     fn linux(&self, qemu: Option<PathBuf>, cpus: u32, memory: u64) -> Result<Verdict> {
         let (files, image) = Stage::need(&self.stage.linux)?;
-        let mut machine = self.machine(&image.path, run::fw_cfg_files(files), (cpus, memory))?;
+        let mut machine = self.machine(
+            Program::LINUX,
+            &image.path,
+            run::fw_cfg_files(files),
+            (cpus, memory),
+        )?;
         let mut name = format!("linux-{cpus}-{memory}");
         if let Some(qemu) = qemu {
             machine.qemu = qemu;
@@ -256,7 +263,7 @@ impl Boots<'_> {
 
     fn probe(&self, cpus: u32) -> Result<Verdict> {
         let image = Stage::need(&self.stage.probe)?;
-        let machine = self.machine(&image.path, Vec::new(), (cpus, 512))?;
+        let machine = self.machine(Program::PROBE, &image.path, Vec::new(), (cpus, 512))?;
         let outcome = self.boot(&machine, &format!("probe-{cpus}"), 300)?;
         let problem =
             report::probe_problem(&outcome).or_else(|| report::digest_problem(&outcome, image));
@@ -266,7 +273,7 @@ impl Boots<'_> {
 
     fn conformance(&self) -> Result<Verdict> {
         let image = Stage::need(&self.stage.conformance)?;
-        let machine = self.machine(&image.path, Vec::new(), (2, 256))?;
+        let machine = self.machine(Program::CONFORMANCE, &image.path, Vec::new(), (2, 256))?;
         let outcome = self.boot(&machine, "conformance", 120)?;
         let problem =
             report::probe_problem(&outcome).or_else(|| report::digest_problem(&outcome, image));
@@ -280,7 +287,7 @@ impl Boots<'_> {
         let choice = self.paths.images().join(&name);
         fs::write(&choice, &case.name)?;
         let files = vec![(boot_abi::fw_cfg::TEST_CASE, choice)];
-        let machine = self.machine(&image.path, files, (case.cpus, 256))?;
+        let machine = self.machine(Program::CONFORMANCE, &image.path, files, (case.cpus, 256))?;
         let outcome = self.boot(&machine, &name, 30)?;
         self.judge(&outcome, case.problem(&outcome))?;
         Ok(passed())
@@ -300,7 +307,12 @@ impl Boots<'_> {
         let label = part.name().replace(' ', "-");
         *file = self.paths.images().join(format!("flipped-{label}"));
         fs::write(&*file, bytes)?;
-        let machine = self.machine(&image.path, run::fw_cfg_files(&files), (1, 512))?;
+        let machine = self.machine(
+            Program::LINUX,
+            &image.path,
+            run::fw_cfg_files(&files),
+            (1, 512),
+        )?;
         let outcome = self.boot(&machine, &format!("flipped-{label}"), 120)?;
         let refusal = format!("the {} (", part.name());
         let refused = outcome
@@ -329,7 +341,7 @@ impl Boots<'_> {
         let path = self.paths.images().join(format!("bad-{label}.igvm"));
         let good = fs::read(&image.path)?;
         fs::write(&path, (case.spoil)(good))?;
-        let machine = self.machine(&path, Vec::new(), (1, 256))?;
+        let machine = self.machine(Program::CONFORMANCE, &path, Vec::new(), (1, 256))?;
         let outcome = self.boot(&machine, &format!("bad-{label}"), 60)?;
         let said = outcome
             .lines
