@@ -1,6 +1,8 @@
 //! What Linux finds at entry: the boot_params page ("zero page"), a setup_data node, and the confidential-computing
 //! blob that the node leads to (Linux `Documentation/arch/x86/boot.rst`, `zero-page.rst`; `asm/sev.h`).
 
+use alloc::vec::Vec;
+
 use snp_abi::PAGE_SIZE;
 
 use crate::bzimage::{HEADER_START, Header};
@@ -45,9 +47,9 @@ pub struct BootParams<'a> {
 }
 
 impl BootParams<'_> {
-    /// The page's bytes.
-    pub fn to_page(&self) -> [u8; SIZE] {
-        let mut page = [0; SIZE];
+    /// The page's bytes. On the heap, because a boot stub's stack is small.
+    pub fn to_page(&self) -> Vec<u8> {
+        let mut page = alloc::vec![0; SIZE];
         // `bzimage::parse` has checked that the header's end is inside of the image and below the page's next field.
         if let (Some(to), Some(from)) = (
             page.get_mut(HEADER_START..self.header.header_end),
@@ -76,7 +78,7 @@ impl BootParams<'_> {
     }
 }
 
-fn put(page: &mut [u8; SIZE], offset: usize, bytes: &[u8]) {
+fn put(page: &mut [u8], offset: usize, bytes: &[u8]) {
     if let Some(field) = page.get_mut(offset..offset + bytes.len()) {
         field.copy_from_slice(bytes);
     }
@@ -145,7 +147,7 @@ mod tests {
     use crate::e820::Kind;
     use crate::field::{u16_at, u32_at, u64_at};
 
-    fn page(entries: &[Entry]) -> [u8; SIZE] {
+    fn page(entries: &[Entry]) -> Vec<u8> {
         let image = synthetic();
         let header = parse(&image).unwrap();
         let params = BootParams {

@@ -1,4 +1,5 @@
-//! The heap: memory that is handed out once and never taken back, which is enough for a program that runs for a second.
+//! The heap: memory is handed out from the front, and only what was handed out last is taken back, which is enough for a
+//! program that runs for a second.
 //!
 //! It starts with a small part of the image, for the memory map; [`extend`] adds RAM once there is some.
 
@@ -10,7 +11,7 @@ use shim_core::range::{Range, align_up};
 
 use crate::ram::Claim;
 
-const FIRST_SIZE: usize = 64 * 1024;
+const FIRST_SIZE: usize = 128 * 1024;
 
 static FIRST: RawCell<[u8; FIRST_SIZE]> = RawCell::new([0; FIRST_SIZE]);
 
@@ -24,8 +25,8 @@ pub fn extend(claim: Claim) {
     *HEAP.0.lock() = Some(claim.leak());
 }
 
-// SAFETY: every allocation is cut from the front of a range that is mapped, private, valid, and nobody else's, and no
-// byte is handed out twice, because the range only ever shrinks.
+// SAFETY: every allocation is cut from the front of a range that is mapped, private, valid, and nobody else's, and the
+// range grows again only by what its last owner gave back.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let mut heap = self.0.lock();
@@ -43,5 +44,13 @@ unsafe impl GlobalAlloc for Heap {
         }
     }
 
-    unsafe fn dealloc(&self, _: *mut u8, _: Layout) {}
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // What was taken last is given back: short-lived lists, one after the other, cost nothing.
+        let mut heap = self.0.lock();
+        if let Some(left) = &mut *heap
+            && at as u64 + layout.size() as u64 == left.start
+        {
+            left.start = at as u64;
+        }
+    }
 }

@@ -148,25 +148,37 @@ fn validate_set(set: &RangeSet, flags: u64) -> Result<(), Refusal> {
 }
 
 fn make_private(chunks: &[Chunk]) -> Result<(), Refusal> {
-    let entries: Vec<u64> = chunks
-        .iter()
-        .map(|chunk| psc_entry(chunk.gpa, PSC_PRIVATE, chunk.size))
-        .collect();
-    nae::page_state_change(&entries).map_err(|error| Refusal::PageState {
+    let mut entries = [0; BATCH];
+    let entries = fill(&mut entries, chunks, |chunk| {
+        psc_entry(chunk.gpa, PSC_PRIVATE, chunk.size)
+    });
+    nae::page_state_change(entries).map_err(|error| Refusal::PageState {
         gpa: chunks.first().map_or(0, |chunk| chunk.gpa),
         count: chunks.len(),
         error,
     })
 }
 
+/// The entries of at most [`BATCH`] chunks; not on the heap, which never takes anything back.
+fn fill<'a>(
+    entries: &'a mut [u64; BATCH],
+    chunks: &[Chunk],
+    entry: impl Fn(&Chunk) -> u64,
+) -> &'a [u64] {
+    for (to, chunk) in entries.iter_mut().zip(chunks) {
+        *to = entry(chunk);
+    }
+    entries.get(..chunks.len()).unwrap_or(&[])
+}
+
 /// Has the SVSM validate the chunks; a large page that the RMP has as small ones is done page by page.
 fn pvalidate(mut chunks: &[Chunk], flags: u64) -> Result<(), Refusal> {
+    let mut entries = [0; BATCH];
     while let Some(&first) = chunks.first() {
-        let entries: Vec<u64> = chunks
-            .iter()
-            .map(|chunk| svsm::entry(chunk.gpa, chunk.size, true) | flags)
-            .collect();
-        let (code, done) = svsm::pvalidate(&entries).map_err(Refusal::NoAnswer)?;
+        let entries = fill(&mut entries, chunks, |chunk| {
+            svsm::entry(chunk.gpa, chunk.size, true) | flags
+        });
+        let (code, done) = svsm::pvalidate(entries).map_err(Refusal::NoAnswer)?;
         if code == result::SUCCESS {
             return Ok(());
         }
