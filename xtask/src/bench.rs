@@ -80,6 +80,7 @@ pub fn bench(paths: &Paths, options: &BenchOptions) -> Result<ExitCode> {
     let mut plain = Vec::new();
     let mut under = Vec::new();
     let mut svsm = Vec::new();
+    let mut used = None;
     let progress = Progress::start("booting");
     for run in 1..=options.runs {
         // In turn, so that a machine that gets busier does so for both.
@@ -93,9 +94,10 @@ pub fn bench(paths: &Paths, options: &BenchOptions) -> Result<ExitCode> {
         let outcome = bench.boot("bench-svsm", bench.snp(&files, &linux), Some(&linux))?;
         under.push(to_init(&outcome)?);
         svsm.extend(svsm_boot(&outcome));
+        used = used.or_else(|| memory_used(&outcome));
     }
     progress.quiet();
-    let figures = figures(paths, (&plain, &under, &svsm), &probe)?;
+    let figures = figures(paths, (&plain, &under, &svsm), used, &probe)?;
     let title = format!(
         "QEMU {version} (TCG), {} vCPUs, {} MiB, {} boots of each kind",
         options.size.cpus, options.size.memory, options.runs
@@ -197,9 +199,21 @@ fn svsm_boot(outcome: &Outcome) -> Option<f64> {
     Some(first("shim: ")? - first("svsm: ")?)
 }
 
+/// KiB that the SVSM says it uses when it is ready: `… 436 KiB of 8192 KiB used …`.
+fn memory_used(outcome: &Outcome) -> Option<f64> {
+    let line = &outcome.line("svsm: ready")?.text;
+    line.split(" KiB of ")
+        .next()?
+        .rsplit(' ')
+        .next()?
+        .parse()
+        .ok()
+}
+
 fn figures(
     paths: &Paths,
     (plain, under, svsm): (&[f64], &[f64], &[f64]),
+    used: Option<f64>,
     probe: &Image,
 ) -> Result<Vec<Figure>> {
     let figure = |key, name, value, unit, limit| Figure {
@@ -275,6 +289,13 @@ fn figures(
             layout::SVSM_SIZE as f64 / 1024.0,
             "KiB",
             "8192",
+        ),
+        figure(
+            "used",
+            "of it in use when the guest starts",
+            used.unwrap_or(f64::NAN),
+            "KiB",
+            "",
         ),
         figure(
             "kernel",
@@ -366,9 +387,11 @@ fn json(title: &str, figures: &[Figure]) -> String {
     )
 }
 
-/// Two digits behind the point where there is anything.
+/// Two digits behind the point where there is anything; `null` for what is not known.
 fn number(value: f64) -> String {
-    if value.fract() == 0.0 {
+    if value.is_nan() {
+        "null".to_owned()
+    } else if value.fract() == 0.0 {
         format!("{value:.0}")
     } else {
         format!("{value:.2}")

@@ -249,8 +249,8 @@ impl Boots<'_> {
                     .then(|| format!("{:?} processors online, not {cpus}", tour.cpus))
             })
             .or_else(|| {
-                // The kernel and its tables take some; half of it would be a wrong map.
-                let enough = memory * 1024 * 3 / 4;
+                // The kernel, its tables and the shared bounce buffer take up to 100 MiB; less than half would be a wrong map.
+                let enough = memory * 1024 / 2;
                 (tour.memory.unwrap_or(0) < enough)
                     .then(|| format!("{:?} KiB of memory, not {enough}", tour.memory))
             });
