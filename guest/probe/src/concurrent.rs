@@ -311,6 +311,9 @@ fn changing_list(workers: usize) {
 
 /// Who has a page as its calling area.
 static OWNED: [AtomicU32; 3] = [const { AtomicU32::new(0) }; 3];
+/// vCPUs that have asked for another area than this page and may still take back `call_pending` here: the SVSM gives the
+/// page to the next one before that, and the two would disturb each other.
+static LEAVING: [AtomicU32; 3] = [const { AtomicU32::new(0) }; 3];
 
 /// All vCPUs want the same few pages as their calling areas; each page has one owner at a time.
 fn moving_areas(workers: usize) {
@@ -332,9 +335,14 @@ fn moving_areas(workers: usize) {
             if OWNED[which].swap(1, Ordering::AcqRel) != 0 {
                 WRONG.fetch_add(1, Ordering::Relaxed);
             }
+            while LEAVING[which].load(Ordering::Acquire) != 0 {
+                core::hint::spin_loop();
+            }
             Context::current().caa.store(page(which), Ordering::Relaxed);
+            LEAVING[which].fetch_add(1, Ordering::AcqRel);
             OWNED[which].store(0, Ordering::Release);
             record(core(REMAP_CA, home, 0, 0), &[]);
+            LEAVING[which].fetch_sub(1, Ordering::AcqRel);
             Context::current().caa.store(home, Ordering::Relaxed);
         }
     });

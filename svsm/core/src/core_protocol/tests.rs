@@ -548,7 +548,7 @@ fn a_vcpu_is_created_used_and_deleted() {
         assert_eq!(page.permissions[2], RmpPermissions::RWX);
         assert_eq!(
             u64::from_le_bytes(page.bytes[0xD0..0xD8].try_into().unwrap()),
-            0
+            0x1000
         );
         assert_eq!(guest.state(vmsa), PageState::Validated);
         assert_eq!(guest.state(ca), PageState::Validated);

@@ -94,7 +94,8 @@ impl<M: GuestMemory + PageOps + VmsaAccess> CoreProtocol<'_, M> {
             return Err(IN_USE);
         }
         // From now on no VMRUN takes it. If it runs at this moment, the store waits for its exit, or RMPADJUST says so.
-        set_runnable(self.machine, vmsa, false).map_err(|MemoryFault| result::INVALID_ADDRESS)?;
+        let fault = |MemoryFault| result::INVALID_ADDRESS;
+        set_runnable(self.machine, vmsa, false).map_err(fault)?;
         let mut freed = Err(PageOpError::Code(FAIL_INUSE));
         for _ in 0..IN_USE_ATTEMPTS {
             freed = adjust(
@@ -102,7 +103,7 @@ impl<M: GuestMemory + PageOps + VmsaAccess> CoreProtocol<'_, M> {
                 vmsa,
                 PageSize::Size4K,
                 GUEST_VMPL,
-                RmpPermissions::RWX,
+                RmpPermissions::READ,
             );
             if freed != Err(PageOpError::Code(FAIL_INUSE)) {
                 break;
@@ -115,8 +116,24 @@ impl<M: GuestMemory + PageOps + VmsaAccess> CoreProtocol<'_, M> {
             vcpu.set_guest(None);
             self.release_calling_area(calling_area);
         }
-        page.settle(PageState::Validated);
-        Ok(())
+        // It is memory now, and goes back as the vCPU left it.
+        let given_back = set_runnable(self.machine, vmsa, true)
+            .map_err(fault)
+            .and_then(|()| {
+                adjust(
+                    self.machine,
+                    vmsa,
+                    PageSize::Size4K,
+                    GUEST_VMPL,
+                    RmpPermissions::RWX,
+                )
+                .map_err(Self::failed)
+            });
+        page.settle(match given_back {
+            Ok(()) => PageState::Validated,
+            Err(_) => PageState::Lost,
+        });
+        given_back
     }
 
     /// Takes all levels' access to the page, so that what is checked stays so, and makes it a VMSA if it is one that
