@@ -311,6 +311,15 @@ fn double_faults_follow_the_classes() {
 }
 
 #[test]
+fn cr2_is_written_even_if_a_double_fault_is_delivered() {
+    let (mut cpu, mut memory) = long_mode();
+    set_gate(&mut memory, 14, [0, 0]);
+    let result = deliver(&mut cpu, &mut memory, GEOMETRY, Event::pf(0xBAD_0000, 4));
+    assert_eq!(result, Ok(Delivered::Entered { vector: 8 }));
+    assert_eq!(cpu.cr2.get(), 0xBAD_0000);
+}
+
+#[test]
 fn a_page_fault_on_the_new_stack_is_delivered_on_its_own() {
     // #UD handler on a stack that is not mapped; #PF through IST 1. After a contributory one: #DF.
     let unmapped = 0x4000_0000u64;
