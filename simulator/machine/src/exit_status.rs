@@ -27,6 +27,7 @@ pub enum ExitStatus {
 
 /// Ends the run.
 pub fn exit(status: ExitStatus) -> ! {
+    crate::trace::print_counts();
     cpu::out8(EXIT_PORT, status as u8);
     // Without the device: stop here.
     cpu::stop()

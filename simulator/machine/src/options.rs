@@ -9,6 +9,7 @@ pub fn parse(line: &str) {
     for option in options(line) {
         match (option.name, option.value) {
             ("trace", Some(list)) => filter = Filter::parse(list, |error| say!("{error}")),
+            ("count", None) => trace::count_exits(),
             (name, _) => say!("{}", OptionError::UnknownOption(name)),
         }
     }

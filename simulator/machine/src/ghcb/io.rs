@@ -16,6 +16,7 @@ const ACPI_ENABLE: u32 = 2;
 const ACPI_DISABLE: u32 = 3;
 const PM1_CONTROL: u16 = 0x604;
 const SCI_ENABLE: u16 = 1;
+const SLEEP_ENABLE: u16 = 1 << 13;
 
 fn machine_owned(port: u16, size: u8) -> bool {
     (port..=port.saturating_add(u16::from(size) - 1))
@@ -47,6 +48,9 @@ fn output(port: u16, size: u8, value: u32) {
         };
         cpu::out16(PM1_CONTROL, control);
         return;
+    }
+    if port == PM1_CONTROL && value as u16 & SLEEP_ENABLE != 0 {
+        crate::trace::print_counts();
     }
     match size {
         1 => cpu::out8(port, value as u8),

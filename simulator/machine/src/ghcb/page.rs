@@ -73,6 +73,7 @@ pub fn handle(vcpu: &mut Vcpu, gpa: u64) {
     page.read(TAIL, &mut bytes[TAIL..]);
     let reply = match ghcb::parse(vcpu.ghcb, gpa, registered) {
         Ok(request) => {
+            crate::trace::event(request.exit_code);
             trace!(
                 vcpu, Topic::Ghcb,
                 "NAE {:#x} info {:#x} {:#x}: {:x?}",

@@ -309,6 +309,7 @@ impl Vcpu {
             .then(|| state.rip.get())
             .or(self.shadow_rip);
         self.keep_interrupted_event(interrupted);
+        trace::exit(self.block.control.exit_code);
         trace!(
             self, Topic::Exit,
             "exit {:#x} info {:#x} {:#x} int {interrupted:#x}",
