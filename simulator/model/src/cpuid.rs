@@ -64,7 +64,7 @@ pub struct Asker {
     pub cr4: u64,
     pub xcr0: u64,
     pub xss: u64,
-    /// APIC_BASE.ENABLE, shown in leaf 1 EDX[9].
+    /// APIC_BASE.ENABLE, shown in bit 9 of leaf 1 EDX.
     pub apic_enabled: bool,
 }
 
