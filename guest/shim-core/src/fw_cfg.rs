@@ -1,51 +1,13 @@
-//! QEMU's firmware configuration device as data: the file directory and the DMA descriptor
-//! (QEMU `docs/specs/fw_cfg`). Numbers are big-endian, other than everywhere else.
+//! The file directory of QEMU's firmware configuration device (QEMU `docs/specs/fw_cfg`). Numbers are big-endian, other
+//! than everywhere else.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::field::bytes;
 
-/// I/O port of the selector.
-pub const PORT_SELECTOR: u16 = 0x510;
-/// I/O port of the data register.
-pub const PORT_DATA: u16 = 0x511;
-/// I/O port of the high half of a DMA descriptor's address, big-endian; the low half is 4 above and starts the transfer.
-pub const PORT_DMA: u16 = 0x514;
-
-/// Key of the signature, "QEMU".
-pub const KEY_SIGNATURE: u16 = 0x0000;
-/// Key of the interface's features.
-pub const KEY_FEATURES: u16 = 0x0001;
 /// Key of the file directory.
 pub const KEY_DIRECTORY: u16 = 0x0019;
-/// What the signature reads as.
-pub const SIGNATURE: [u8; 4] = *b"QEMU";
-/// Feature bit: DMA.
-pub const FEATURE_DMA: u32 = 1 << 1;
-
-/// Bits of a DMA descriptor's control word. Bits 31:16 hold the key to select.
-pub mod control {
-    /// Set by the device when it failed.
-    pub const ERROR: u32 = 1 << 0;
-    /// Copy from the item into memory.
-    pub const READ: u32 = 1 << 1;
-    /// Advance in the item without copying.
-    pub const SKIP: u32 = 1 << 2;
-    /// Select the item of bits 31:16 first.
-    pub const SELECT: u32 = 1 << 3;
-    /// Copy from memory into the item.
-    pub const WRITE: u32 = 1 << 4;
-}
-
-/// A DMA descriptor's bytes: control word, length, address.
-pub fn dma_descriptor(control: u32, length: u32, address: u64) -> [u8; 16] {
-    let mut out = [0; 16];
-    out[0..4].copy_from_slice(&control.to_be_bytes());
-    out[4..8].copy_from_slice(&length.to_be_bytes());
-    out[8..16].copy_from_slice(&address.to_be_bytes());
-    out
-}
 
 /// Bytes of the directory's header, a count.
 pub const DIRECTORY_HEADER: usize = 4;
@@ -190,15 +152,6 @@ mod tests {
         assert_eq!(
             alloc::format!("{key}"),
             "fw_cfg directory: entry 0 (a) has key 0x4020, which is no file's"
-        );
-    }
-
-    #[test]
-    fn a_dma_descriptor_has_its_fields_in_order() {
-        let descriptor = dma_descriptor(0x0019_000A, 0x1000, 0x98_0000);
-        assert_eq!(
-            descriptor,
-            [0, 0x19, 0, 0x0A, 0, 0, 0x10, 0, 0, 0, 0, 0, 0, 0x98, 0, 0]
         );
     }
 
