@@ -37,7 +37,7 @@ what it found of SEV-SNP and the SVSM, and powers off.
 Examples:
   cargo xtask run --cpus 4 --memory 4G
   cargo xtask run --payload probe              a test guest instead of Linux; needs nothing but QEMU
-  cargo xtask run --trace vmgexit,rmp          the machine's view, in target/macadamia/logs/run.machine.log
+  cargo xtask run --trace ghcb,rmp             the machine's view, in target/macadamia/logs/run.machine.log
   cargo xtask run --append 'loglevel=7'        more on Linux's command line; it is measured like all of it
   cargo xtask run --kernel bzImage --initrd initrd.img --tour")]
     Run(run::RunOptions),

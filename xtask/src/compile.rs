@@ -165,7 +165,7 @@ fn flags(paths: &Paths, library: &Library) -> String {
 }
 
 /// Cargo's output without the lines of what went well.
-fn errors_of(output: &str) -> String {
+pub fn errors_of(output: &str) -> String {
     const WELL: [&str; 5] = [
         "Compiling",
         "Checking",

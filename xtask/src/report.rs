@@ -69,6 +69,17 @@ pub fn summarise(
         ),
         None => row("memory", format!("{} MiB", machine.memory)),
     }
+    if let (Some(line), Some(guest)) = (outcome.line("macadamia: init reached"), &tour.init)
+        && !line.at.is_zero()
+    {
+        row(
+            "boot",
+            format!(
+                "init after {:.1} s, of which {guest} s by the guest's clock",
+                line.at.as_secs_f64()
+            ),
+        );
+    }
     row("took", format!("{:.1} s", outcome.took.as_secs_f64()));
     row("launch digest", &image.digest);
     row("", "equal to what the machine computed at launch");

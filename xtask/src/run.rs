@@ -26,8 +26,9 @@ pub struct RunOptions {
     payload: Payload,
     #[command(flatten)]
     guest: Guest,
-    /// The machine's trace filters, separated by commas; its log gets what they let through
-    #[arg(long, value_name = "FILTERS")]
+    /// What the machine writes to its log, separated by commas: npf ghcb msr vc psc rmp svsm irq ap io io:PORT cpuid
+    /// mmio exit all
+    #[arg(long, value_name = "TOPICS")]
     trace: Option<String>,
     /// QEMU's program; "newer" fetches the one of bookworm-backports
     #[arg(long, value_name = "PATH")]
@@ -82,7 +83,7 @@ pub fn run(paths: &Paths, options: &RunOptions) -> Result<ExitCode> {
             options: options
                 .trace
                 .as_ref()
-                .map_or_else(String::new, |filters| format!("trace={filters}")),
+                .map_or_else(String::new, |topics| format!("trace={topics}")),
             files,
             programs: match payload {
                 Payload::Linux => Program::LINUX,

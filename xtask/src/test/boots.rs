@@ -186,7 +186,8 @@ impl Boots<'_> {
             &Watch {
                 name: format!("test-{name}"),
                 limit: Duration::from_secs(seconds),
-                silence: Duration::from_secs(seconds.min(60)),
+                // The probe's races run for a minute without a word.
+                silence: Duration::from_secs(seconds.min(180)),
                 live: false,
             },
         )

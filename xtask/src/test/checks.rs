@@ -67,12 +67,10 @@ fn format(paths: &Paths, progress: &Progress) -> Result<Verdict> {
 }
 
 fn lints_host(paths: &Paths, progress: &Progress) -> Result<Verdict> {
-    process::check(
+    clippy(
         compile::cargo(paths, "clippy").args(["--all-targets", "--", "-D", "warnings"]),
-        LIMIT,
-        |line| progress.detail(line),
-    )?;
-    Ok(passed())
+        progress,
+    )
 }
 
 fn lints_bare(paths: &Paths, progress: &Progress) -> Result<Verdict> {
@@ -81,7 +79,14 @@ fn lints_bare(paths: &Paths, progress: &Progress) -> Result<Verdict> {
         cargo.args(["--package", program.name()]);
     }
     cargo.args(["--package", "guest-rt", "--", "-D", "warnings"]);
-    process::check(&mut cargo, LIMIT, |line| progress.detail(line))?;
+    clippy(&mut cargo, progress)
+}
+
+fn clippy(cargo: &mut Command, progress: &Progress) -> Result<Verdict> {
+    let finished = process::run(cargo, LIMIT, |line| progress.detail(line))?;
+    if !finished.status.success() {
+        bail!("{}", compile::errors_of(&finished.all));
+    }
     Ok(passed())
 }
 
