@@ -2,8 +2,8 @@
 //! start-up commands, which act on vCPUs rather than on processors.
 
 use crate::arch::{lapic, percpu};
-use crate::vcpu::{Vcpu, requests};
 use crate::trace;
+use crate::vcpu::{Vcpu, requests};
 use snp_model::apic::{self, DeliveryMode, Icr, Mode, Offset, Shorthand};
 use snp_model::trace::Topic;
 
@@ -44,7 +44,10 @@ pub fn write_xapic(vcpu: &mut Vcpu, register: Offset, value: u32) {
     match register {
         ICR_LOW => {
             let command = Icr::from_xapic(value, lapic::read(ICR_HIGH));
-            if matches!(command.mode, DeliveryMode::Fixed | DeliveryMode::LowestPriority) {
+            if matches!(
+                command.mode,
+                DeliveryMode::Fixed | DeliveryMode::LowestPriority
+            ) {
                 lapic::write(ICR_LOW, value);
             } else {
                 send(vcpu, &command);
@@ -111,7 +114,10 @@ pub fn write_x2apic(vcpu: &mut Vcpu, msr: u32, value: u64) -> bool {
 fn send(vcpu: &mut Vcpu, command: &Icr) {
     trace!(vcpu, Topic::Irq, "{command:x?}");
     // Shorthands keep their meaning in hardware.
-    let fixed = matches!(command.mode, DeliveryMode::Fixed | DeliveryMode::LowestPriority);
+    let fixed = matches!(
+        command.mode,
+        DeliveryMode::Fixed | DeliveryMode::LowestPriority
+    );
     if fixed && command.shorthand != Shorthand::None {
         let bits = match command.shorthand {
             Shorthand::None => 0,

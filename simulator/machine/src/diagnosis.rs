@@ -49,17 +49,52 @@ pub fn stop_without_vcpu(status: ExitStatus, what: Arguments<'_>) -> ! {
 
 fn registers(s: &Vmsa) {
     let segment = |s: &Segment| (s.selector.get(), s.attributes.get(), s.base.get());
-    say_fatal!("  rax {:016x} rbx {:016x} rcx {:016x} rdx {:016x}", s.rax, s.rbx, s.rcx, s.rdx);
-    say_fatal!("  rsi {:016x} rdi {:016x} rbp {:016x} rsp {:016x}", s.rsi, s.rdi, s.rbp, s.rsp);
-    say_fatal!("  r8  {:016x} r9  {:016x} r10 {:016x} r11 {:016x}", s.r8, s.r9, s.r10, s.r11);
-    say_fatal!("  r12 {:016x} r13 {:016x} r14 {:016x} r15 {:016x}", s.r12, s.r13, s.r14, s.r15);
+    say_fatal!(
+        "  rax {:016x} rbx {:016x} rcx {:016x} rdx {:016x}",
+        s.rax,
+        s.rbx,
+        s.rcx,
+        s.rdx
+    );
+    say_fatal!(
+        "  rsi {:016x} rdi {:016x} rbp {:016x} rsp {:016x}",
+        s.rsi,
+        s.rdi,
+        s.rbp,
+        s.rsp
+    );
+    say_fatal!(
+        "  r8  {:016x} r9  {:016x} r10 {:016x} r11 {:016x}",
+        s.r8,
+        s.r9,
+        s.r10,
+        s.r11
+    );
+    say_fatal!(
+        "  r12 {:016x} r13 {:016x} r14 {:016x} r15 {:016x}",
+        s.r12,
+        s.r13,
+        s.r14,
+        s.r15
+    );
     say_fatal!(
         "  cr0 {:x} cr2 {:x} cr3 {:x} cr4 {:x} efer {:x} rflags {:x}",
-        s.cr0, s.cr2, s.cr3, s.cr4, s.efer, s.rflags
+        s.cr0,
+        s.cr2,
+        s.cr3,
+        s.cr4,
+        s.efer,
+        s.rflags
     );
     say_fatal!(
         "  cs {:x?} ss {:x?} gs {:x?} idt {:x}+{:x} gdt {:x}+{:x}",
-        segment(&s.cs), segment(&s.ss), segment(&s.gs), s.idtr.base, s.idtr.limit, s.gdtr.base, s.gdtr.limit
+        segment(&s.cs),
+        segment(&s.ss),
+        segment(&s.gs),
+        s.idtr.base,
+        s.idtr.limit,
+        s.gdtr.base,
+        s.gdtr.limit
     );
 }
 
@@ -79,7 +114,9 @@ fn backtrace(state: &Vmsa, vmpl: Vmpl) {
     for _ in 0..FRAMES {
         let mut frame = [0; 16];
         let access = LinearAccess::default();
-        if rbp % 8 != 0 || walk::read_linear(&mut checked, &paging, rbp, access, &mut frame).is_err() {
+        if rbp % 8 != 0
+            || walk::read_linear(&mut checked, &paging, rbp, access, &mut frame).is_err()
+        {
             return;
         }
         let word = |i: usize| {

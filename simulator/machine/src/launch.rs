@@ -44,9 +44,12 @@ struct Guest {
 
 /// Loads the image at `module` and returns the GPA of the boot processor's VMSA.
 pub fn launch(module: Option<(u64, u64)>) -> u64 {
-    let bad = |what: core::fmt::Arguments<'_>| -> ! { stop_without_vcpu(ExitStatus::BadImage, what) };
+    let bad =
+        |what: core::fmt::Arguments<'_>| -> ! { stop_without_vcpu(ExitStatus::BadImage, what) };
     let Some((at, size)) = module.filter(|&(_, size)| size != 0) else {
-        bad(format_args!("there is no IGVM file: give one to QEMU as -initrd"));
+        bad(format_args!(
+            "there is no IGVM file: give one to QEMU as -initrd"
+        ));
     };
     let bytes = pvh::module(at, size);
     let selection = match Image::parse(bytes).and_then(|image| image.select(Platform::SevSnp)) {

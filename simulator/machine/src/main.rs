@@ -76,7 +76,10 @@ fn machine_main(info: &StartInfo, layout: &platform::Layout, module: Option<(u64
     idt::init();
     idt::load();
     let no_memory = || -> ! {
-        diagnosis::stop_without_vcpu(ExitStatus::BadPlatform, format_args!("the machine's memory is too small"))
+        diagnosis::stop_without_vcpu(
+            ExitStatus::BadPlatform,
+            format_args!("the machine's memory is too small"),
+        )
     };
     let Some(this) = percpu::create(lapic::id()) else {
         no_memory()
@@ -90,7 +93,11 @@ fn machine_main(info: &StartInfo, layout: &platform::Layout, module: Option<(u64
 
     // Memory: whose it is, before anything can be the guest's.
     let high = layout.high.unwrap_or((0, 0));
-    let host = [(0, platform::VIDEO.0), (platform::VIDEO.1, layout.low_end), high];
+    let host = [
+        (0, platform::VIDEO.0),
+        (platform::VIDEO.1, layout.low_end),
+        high,
+    ];
     let hosts = if layout.high.is_some() { 3 } else { 2 };
     arch::device::set_ram(&host[..hosts]);
     let top = host.iter().map(|range| range.1).max().unwrap_or(0);
@@ -126,7 +133,10 @@ fn machine_main(info: &StartInfo, layout: &platform::Layout, module: Option<(u64
     let vmsa = launch::launch(module);
     vcpu::requests::start(0, snp_abi::Vmpl::Vmpl0, vmsa, true);
     START.set(());
-    say!("starting the guest; {} KiB left to the machine", frames::free() * 4);
+    say!(
+        "starting the guest; {} KiB left to the machine",
+        frames::free() * 4
+    );
     run_vcpu()
 }
 

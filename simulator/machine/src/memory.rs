@@ -91,7 +91,9 @@ impl Memory {
         let mut noise = [0u8; 4096];
         let mut state = 0x9E37_79B9_7F4A_7C15u64;
         for chunk in noise.chunks_exact_mut(8) {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             chunk.copy_from_slice(&state.to_le_bytes());
         }
         guest::write(self.ciphertext, &noise);
@@ -158,9 +160,9 @@ impl Memory {
         Some(self.entry(hpa))
     }
 
-    /// Root of a VMPL's nested page tables.
-    pub fn root(&self, vmpl: Vmpl, paging: bool) -> u64 {
-        self.tables().of(vmpl).root(paging)
+    /// A VMPL's nested page tables, whose roots never change.
+    pub fn tables_of(&self, vmpl: Vmpl) -> Tables {
+        *self.tables().of(vmpl)
     }
 
     fn tables(&self) -> &NestedTables {
@@ -181,9 +183,9 @@ impl Memory {
                 if !may(Access::READ) {
                     return Leaf::ABSENT;
                 }
-                let execute = entry.permissions(vmpl).contains(
-                    RmpPermissions::EXECUTE_USER | RmpPermissions::EXECUTE_SUPERVISOR,
-                );
+                let execute = entry
+                    .permissions(vmpl)
+                    .contains(RmpPermissions::EXECUTE_USER | RmpPermissions::EXECUTE_SUPERVISOR);
                 Leaf::new(hpa, may(Access::WRITE), execute)
             }
         }
@@ -425,7 +427,12 @@ pub struct Checked<'a> {
 }
 
 impl Checked<'_> {
-    fn check(&mut self, gpa: u64, private: bool, access: Access) -> Result<(u64, Grant), Violation> {
+    fn check(
+        &mut self,
+        gpa: u64,
+        private: bool,
+        access: Access,
+    ) -> Result<(u64, Grant), Violation> {
         match self.memory.place(gpa) {
             Place::Memory(hpa) => {
                 let entry = self.memory.entry(hpa);

@@ -61,7 +61,9 @@ pub fn check() {
     let missing = |what: &str| -> ! {
         stop_without_vcpu(
             ExitStatus::BadPlatform,
-            format_args!("the processor has no {what}: start QEMU with -cpu max,+svm,+npt,phys-bits=48"),
+            format_args!(
+                "the processor has no {what}: start QEMU with -cpu max,+svm,+npt,phys-bits=48"
+            ),
         )
     };
     let features = cpu::cpuid(0x8000_0001, 0);
@@ -111,7 +113,8 @@ const LEAST_GUEST: u64 = 64 << 20;
 
 /// Decides what the machine takes: from the top of low RAM, as much as the RAM's size asks for.
 pub fn plan(info: &StartInfo, image_bytes: u64) -> Layout {
-    let too_small = |what: &str| -> ! { stop_without_vcpu(ExitStatus::BadPlatform, format_args!("{what}")) };
+    let too_small =
+        |what: &str| -> ! { stop_without_vcpu(ExitStatus::BadPlatform, format_args!("{what}")) };
     let Some(low) = info
         .ranges()
         .iter()

@@ -17,7 +17,9 @@ pub fn wants(topic: Topic) -> bool {
 
 /// Whether I/O at `port` is traced.
 pub fn wants_port(port: u16) -> bool {
-    FILTER.try_get().is_some_and(|filter| filter.wants_port(port))
+    FILTER
+        .try_get()
+        .is_some_and(|filter| filter.wants_port(port))
 }
 
 /// Kinds of exits that are counted.
@@ -35,7 +37,11 @@ pub fn count_exits() {
 /// Counts an exit. Codes from 0x400 on are put behind the others.
 pub fn exit(code: u64) {
     if COUNTING.load(Ordering::Relaxed) {
-        let kind = if code >= 0x400 { 0xF0 | code as usize & 0xF } else { code as usize & 0xFF };
+        let kind = if code >= 0x400 {
+            0xF0 | code as usize & 0xF
+        } else {
+            code as usize & 0xFF
+        };
         EXITS[kind].fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -43,7 +49,11 @@ pub fn exit(code: u64) {
 /// Counts a GHCB event; those above 0x80000000 are put behind the others.
 pub fn event(code: u64) {
     if COUNTING.load(Ordering::Relaxed) {
-        let kind = if code >= 0x8000_0000 { 0xC0 | code as usize & 0x3F } else { code as usize & 0xFF };
+        let kind = if code >= 0x8000_0000 {
+            0xC0 | code as usize & 0x3F
+        } else {
+            code as usize & 0xFF
+        };
         EVENTS[kind].fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -30,7 +30,10 @@ pub fn take_reserve(reserve: (u64, u64), module: Option<(u64, u64)>) -> Option<(
     let module = module.map(|module| pvh::move_module(module, reserve));
     let end = module.map_or(end, |(at, _)| at);
     let tables = start + image_bytes();
-    assert!(tables + PAGE_TABLE_FRAMES * 4096 < end, "no room for page tables");
+    assert!(
+        tables + PAGE_TABLE_FRAMES * 4096 < end,
+        "no room for page tables"
+    );
     // SAFETY: the reserve is RAM above the running image, and nothing but the module, beyond `end`, is in it.
     let (root, next) = unsafe { paging::build(start, image_bytes(), tables) };
     let bytes = &raw const __image_end as u64 - &raw const __image_start as u64;

@@ -6,7 +6,9 @@ use core::arch::asm;
 pub fn in8(port: u16) -> u8 {
     let value;
     // SAFETY: port input touches no memory that Rust knows of; devices belong to the guest, whom it cannot harm here.
-    unsafe { asm!("in al, dx", in("dx") port, out("al") value, options(nomem, nostack, preserves_flags)) };
+    unsafe {
+        asm!("in al, dx", in("dx") port, out("al") value, options(nomem, nostack, preserves_flags))
+    };
     value
 }
 
@@ -14,7 +16,9 @@ pub fn in8(port: u16) -> u8 {
 pub fn in16(port: u16) -> u16 {
     let value;
     // SAFETY: as for `in8`.
-    unsafe { asm!("in ax, dx", in("dx") port, out("ax") value, options(nomem, nostack, preserves_flags)) };
+    unsafe {
+        asm!("in ax, dx", in("dx") port, out("ax") value, options(nomem, nostack, preserves_flags))
+    };
     value
 }
 
@@ -22,7 +26,9 @@ pub fn in16(port: u16) -> u16 {
 pub fn in32(port: u16) -> u32 {
     let value;
     // SAFETY: as for `in8`.
-    unsafe { asm!("in eax, dx", in("dx") port, out("eax") value, options(nomem, nostack, preserves_flags)) };
+    unsafe {
+        asm!("in eax, dx", in("dx") port, out("eax") value, options(nomem, nostack, preserves_flags))
+    };
     value
 }
 
@@ -44,7 +50,9 @@ pub fn out16(port: u16, value: u16) {
 /// Writes four bytes to an I/O port.
 pub fn out32(port: u16, value: u32) {
     // SAFETY: as for `out8`.
-    unsafe { asm!("out dx, eax", in("dx") port, in("eax") value, options(nostack, preserves_flags)) };
+    unsafe {
+        asm!("out dx, eax", in("dx") port, in("eax") value, options(nostack, preserves_flags))
+    };
 }
 
 /// CPUID: EAX, EBX, ECX, EDX.
@@ -57,7 +65,9 @@ pub fn cpuid(leaf: u32, subleaf: u32) -> [u32; 4] {
 pub fn rdtsc() -> u64 {
     let (low, high): (u32, u32);
     // SAFETY: reads a counter.
-    unsafe { asm!("rdtsc", out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags)) };
+    unsafe {
+        asm!("rdtsc", out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags))
+    };
     u64::from(low) | u64::from(high) << 32
 }
 
@@ -67,7 +77,9 @@ pub fn rdrand() -> Option<u64> {
         let value: u64;
         let ok: u8;
         // SAFETY: writes two registers.
-        unsafe { asm!("rdrand {}", "setc {}", out(reg) value, out(reg_byte) ok, options(nomem, nostack)) };
+        unsafe {
+            asm!("rdrand {}", "setc {}", out(reg) value, out(reg_byte) ok, options(nomem, nostack))
+        };
         if ok != 0 {
             return Some(value);
         }
@@ -82,7 +94,9 @@ pub fn rdrand() -> Option<u64> {
 pub unsafe fn rdmsr(msr: u32) -> u64 {
     let (low, high): (u32, u32);
     // SAFETY: the caller knows that the register exists.
-    unsafe { asm!("rdmsr", in("ecx") msr, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags)) };
+    unsafe {
+        asm!("rdmsr", in("ecx") msr, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags))
+    };
     u64::from(low) | u64::from(high) << 32
 }
 
@@ -112,7 +126,6 @@ pub fn cr2() -> u64 {
     unsafe { asm!("mov {}, cr2", out(reg) value, options(nomem, nostack, preserves_flags)) };
     value
 }
-
 
 /// Tells the processor that this is a wait loop.
 pub fn relax() {

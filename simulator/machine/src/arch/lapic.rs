@@ -37,7 +37,6 @@ pub fn enable() {
     write(SPURIOUS, 0x1FF);
 }
 
-
 /// Writes the command register as a whole.
 pub fn send(destination: u32, command: u32) {
     // The guest may have been between its own two writes on this processor: keep its half.

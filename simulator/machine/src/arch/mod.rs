@@ -2,8 +2,8 @@
 
 pub mod boot;
 pub mod cpu;
-mod entry;
 pub mod device;
+mod entry;
 pub mod frames;
 pub mod guest;
 mod heap;

@@ -20,7 +20,11 @@ static ROOT: SpinLock<u64> = SpinLock::new(0);
 unsafe fn set(window: u64, table: u64, index: usize, entry: u64) {
     assert!(index < 512);
     // SAFETY: a page table of ours, says the caller.
-    unsafe { ((window + table) as *mut u64).add(index).write_volatile(entry) }
+    unsafe {
+        ((window + table) as *mut u64)
+            .add(index)
+            .write_volatile(entry)
+    }
 }
 
 /// Builds page tables from frames starting at `next` that map the image to `image` and returns the root and the first
@@ -46,7 +50,12 @@ pub unsafe fn build(image: u64, image_bytes: u64, mut next: u64) -> (u64, u64) {
         set(window, high_pdpt, 510, high_pd | PRESENT_WRITE);
         for i in 0..image_bytes.div_ceil(LARGE_PAGE) {
             let index = ((IMAGE_OFFSET / LARGE_PAGE) + i) as usize;
-            set(window, high_pd, index, (image + i * LARGE_PAGE) | PRESENT_WRITE | LARGE);
+            set(
+                window,
+                high_pd,
+                index,
+                (image + i * LARGE_PAGE) | PRESENT_WRITE | LARGE,
+            );
         }
         for slot in 0..(DIRECT_MAP_INITIAL >> 39) {
             let pdpt = frame();
@@ -54,7 +63,12 @@ pub unsafe fn build(image: u64, image_bytes: u64, mut next: u64) -> (u64, u64) {
                 let base = (slot << 39) + i * GIB;
                 set(window, pdpt, i as usize, base | PRESENT_WRITE | LARGE);
             }
-            set(window, root, DIRECT_MAP_SLOT + slot as usize, pdpt | PRESENT_WRITE);
+            set(
+                window,
+                root,
+                DIRECT_MAP_SLOT + slot as usize,
+                pdpt | PRESENT_WRITE,
+            );
             if slot == 0 {
                 // Identity, for the trampoline of the other processors; `drop_identity` takes it away.
                 set(window, root, 0, pdpt | PRESENT_WRITE);

@@ -57,6 +57,11 @@ pub unsafe fn zero(hpa: u64, len: usize) {
 /// # Safety
 /// Both ranges must be mapped, and the destination no Rust value's (or one that is borrowed exclusively).
 unsafe fn copy(from: u64, to: u64, len: usize) {
+    if len == 8 && (from | to).is_multiple_of(8) {
+        // Page-table entries and the like: QEMU's string instructions are slow to start.
+        // SAFETY: the caller's argument.
+        return unsafe { (to as *mut u64).write_volatile((from as *const u64).read_volatile()) };
+    }
     // SAFETY: the caller's argument; DF is clear in all Rust code.
     unsafe {
         asm!("rep movsq", "mov ecx, edx", "rep movsb",

@@ -114,6 +114,12 @@ pub fn move_module(module: (u64, u64), reserve: (u64, u64)) -> (u64, u64) {
     let (at, size) = module;
     let to = (reserve.1 - size) & !0xFFF;
     // SAFETY: both ranges are RAM that holds no Rust value yet; the ranges may overlap, which `copy` allows.
-    unsafe { core::ptr::copy(phys::virt(at) as *const u8, phys::virt(to) as *mut u8, size as usize) };
+    unsafe {
+        core::ptr::copy(
+            phys::virt(at) as *const u8,
+            phys::virt(to) as *mut u8,
+            size as usize,
+        )
+    };
     (to, size)
 }

@@ -39,7 +39,10 @@ pub fn handle(vcpu: &mut Vcpu) {
         _ => diagnosis::stop(
             vcpu,
             ExitStatus::Diagnosis,
-            format_args!("{:?} on a control register is not modelled", instruction.kind),
+            format_args!(
+                "{:?} on a control register is not modelled",
+                instruction.kind
+            ),
         ),
     };
     if accepted {

@@ -32,7 +32,9 @@ pub fn handle(vcpu: &mut Vcpu) {
         exit::MSR => msr::handle(vcpu),
         exit::HLT => hlt(vcpu),
         WRITE_CR0 | WRITE_CR4 => control_registers::handle(vcpu),
-        c if c == exit::EXCEPTION_BASE + u64::from(INVALID_OPCODE) => snp_instructions::handle(vcpu),
+        c if c == exit::EXCEPTION_BASE + u64::from(INVALID_OPCODE) => {
+            snp_instructions::handle(vcpu)
+        }
         exit::SHUTDOWN => shutdown(vcpu),
         exit::INVALID => control_registers::invalid(vcpu),
         exit::CPUID
@@ -66,7 +68,9 @@ pub fn shutdown(vcpu: &mut Vcpu) -> ! {
     diagnosis::stop(
         vcpu,
         ExitStatus::GuestShutdown,
-        format_args!("shutdown: an exception could not be delivered, nor the double fault (triple fault)"),
+        format_args!(
+            "shutdown: an exception could not be delivered, nor the double fault (triple fault)"
+        ),
     )
 }
 
@@ -74,13 +78,18 @@ pub fn shutdown(vcpu: &mut Vcpu) -> ! {
 fn vmmcall(vcpu: &mut Vcpu) {
     match vcpu.instruction() {
         Ok(instruction) if instruction.kind == Kind::Vmgexit => {
-            vcpu.state_mut().guest_exit_code.set(exit::VMGEXIT);
-            vcpu.advance(instruction.length);
-            crate::ghcb::vmgexit(vcpu);
+            vmgexit(vcpu, instruction.length);
         }
         Ok(_) => vcpu.raise(Event::vc(exit::VMMCALL as u32)),
         Err(why) => undecodable(vcpu, "VMMCALL", &why),
     }
+}
+
+/// VMGEXIT, at RIP.
+fn vmgexit(vcpu: &mut Vcpu, length: u8) {
+    vcpu.state_mut().guest_exit_code.set(exit::VMGEXIT);
+    vcpu.advance(length);
+    crate::ghcb::vmgexit(vcpu);
 }
 
 fn hlt(vcpu: &mut Vcpu) {

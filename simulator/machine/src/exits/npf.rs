@@ -1,8 +1,8 @@
 //! Nested page faults: lazy filling, devices, pages that are not validated, and accesses that the RMP forbids.
 
+use crate::GEOMETRY;
 use crate::diagnosis;
 use crate::exit_status::ExitStatus;
-use crate::GEOMETRY;
 use crate::memory;
 use crate::svm::npt::{View, split};
 use crate::trace;
@@ -30,7 +30,11 @@ pub fn handle(vcpu: &mut Vcpu) {
     match result {
         Ok(()) => trace!(vcpu, Topic::Npf, "{view:?} {gpa:#x} info {info:#x}: mapped"),
         Err(violation) => {
-            trace!(vcpu, Topic::Npf, "{view:?} {gpa:#x} info {info:#x}: {violation}");
+            trace!(
+                vcpu,
+                Topic::Npf,
+                "{view:?} {gpa:#x} info {info:#x}: {violation}"
+            );
             if !solve(vcpu, violation) {
                 forbidden(vcpu, violation, access, view);
             }

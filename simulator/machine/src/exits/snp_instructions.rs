@@ -27,9 +27,12 @@ pub fn handle(vcpu: &mut Vcpu) {
     };
     let va = vcpu.state().rax.get();
     trace!(
-        vcpu, Topic::Rmp,
+        vcpu,
+        Topic::Rmp,
         "{:?} rax {va:#x} rcx {:#x} rdx {:#x}: {outcome:x?}",
-        instruction.kind, vcpu.state().rcx.get(), vcpu.state().rdx.get()
+        instruction.kind,
+        vcpu.state().rcx.get(),
+        vcpu.state().rdx.get()
     );
     match outcome {
         Outcome::Done { eax, .. } => {
@@ -98,7 +101,9 @@ fn walk_operand(vcpu: &Vcpu, memory: &mut Memory, va: u64) -> Result<Mapping, Ou
         }),
         Err(WalkFault::PageFault { error_code, .. }) => Err(Outcome::PageFault { error_code }),
         Err(WalkFault::Memory(violation)) => Err(Outcome::Violation(violation)),
-        Err(WalkFault::NonCanonical { .. } | WalkFault::FiveLevel) => Err(Outcome::GeneralProtection),
+        Err(WalkFault::NonCanonical { .. } | WalkFault::FiveLevel) => {
+            Err(Outcome::GeneralProtection)
+        }
     }
 }
 
@@ -117,7 +122,12 @@ fn pvalidate(vcpu: &mut Vcpu) -> Outcome {
         Err(outcome) => return outcome,
     };
     let outcome = rmp::pvalidate(&mut memory.rmp(), &op, at);
-    if outcome == (Outcome::Done { eax: 0, carry: false }) {
+    if outcome
+        == (Outcome::Done {
+            eax: 0,
+            carry: false,
+        })
+    {
         memory.refresh(&Vmpl::ALL, at.gpa, op.size.bytes());
     }
     memory::finish(memory);

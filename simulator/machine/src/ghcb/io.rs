@@ -62,7 +62,10 @@ fn output(port: u16, size: u8, value: u32) {
 /// Handles the request.
 pub fn handle(vcpu: &mut Vcpu, page: Shared, request: IoRequest) -> Reply {
     let IoRequest {
-        port, input: is_input, size, ..
+        port,
+        input: is_input,
+        size,
+        ..
     } = request;
     if crate::trace::wants_port(port) {
         crate::say!("[{}] io {port:#x} {request:x?}", vcpu.index());

@@ -53,7 +53,12 @@ pub fn read(vcpu: &mut Vcpu, page: Shared, gpa: u64, size: u8, scratch: Scratch)
     } else {
         return invalid(gpa);
     }
-    trace!(vcpu, Topic::Mmio, "read {gpa:#x} {size}: {:#x}", u64::from_le_bytes(bytes));
+    trace!(
+        vcpu,
+        Topic::Mmio,
+        "read {gpa:#x} {size}: {:#x}",
+        u64::from_le_bytes(bytes)
+    );
     page.write(scratch.offset.into(), &bytes[..size.into()]);
     Reply::OK
 }
@@ -66,7 +71,11 @@ pub fn write(vcpu: &mut Vcpu, page: Shared, gpa: u64, size: u8, scratch: Scratch
     copy_buffer(vcpu, page);
     let start = usize::from(scratch.offset) - SHARED_BUFFER_OFFSET as usize;
     let mut bytes = [0; 8];
-    let Some(data) = vcpu.ghcb.shared_buffer.get(start..start + usize::from(size)) else {
+    let Some(data) = vcpu
+        .ghcb
+        .shared_buffer
+        .get(start..start + usize::from(size))
+    else {
         return invalid(gpa);
     };
     bytes[..size.into()].copy_from_slice(data);

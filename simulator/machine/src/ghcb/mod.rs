@@ -92,7 +92,9 @@ fn terminated(vcpu: &mut Vcpu, set: u8, reason: u8, info: Option<u64>) -> ! {
     diagnosis::stop(
         vcpu,
         ExitStatus::GuestTerminated,
-        format_args!("the guest asked for termination, reason {set}:{reason} ({meaning}), information {info:#x}"),
+        format_args!(
+            "the guest asked for termination, reason {set}:{reason} ({meaning}), information {info:#x}"
+        ),
     )
 }
 

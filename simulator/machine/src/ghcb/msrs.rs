@@ -40,5 +40,9 @@ pub fn write(vcpu: &mut Vcpu, msr: u32, value: u64) -> Reply {
         Emulated::ReadOnly(_) | Emulated::TscDeadline | Emulated::GeneralProtection => false,
     };
     trace!(vcpu, Topic::Msr, "write {msr:#x} := {value:#x}: {done}");
-    if done { Reply::OK } else { general_protection() }
+    if done {
+        Reply::OK
+    } else {
+        general_protection()
+    }
 }

@@ -75,9 +75,13 @@ pub fn handle(vcpu: &mut Vcpu, gpa: u64) {
         Ok(request) => {
             crate::trace::event(request.exit_code);
             trace!(
-                vcpu, Topic::Ghcb,
+                vcpu,
+                Topic::Ghcb,
                 "NAE {:#x} info {:#x} {:#x}: {:x?}",
-                request.exit_code, request.info_1, request.info_2, request.event
+                request.exit_code,
+                request.info_1,
+                request.info_2,
+                request.event
             );
             event(vcpu, page, request.event)
         }
@@ -178,4 +182,3 @@ fn event(vcpu: &mut Vcpu, page: Shared, event: Event) -> After {
         ),
     })
 }
-

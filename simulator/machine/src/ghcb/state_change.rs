@@ -23,13 +23,23 @@ fn allowed(memory: &mut memory::Memory, vmpl: Vmpl, gpa: u64, size: PageSize) ->
         })
 }
 
-fn change(memory: &mut memory::Memory, vcpu: &Vcpu, gpa: u64, size: PageSize, private: bool) -> bool {
+fn change(
+    memory: &mut memory::Memory,
+    vcpu: &Vcpu,
+    gpa: u64,
+    size: PageSize,
+    private: bool,
+) -> bool {
     let result = if allowed(memory, vcpu.vmpl(), gpa, size) {
         memory.change_state(gpa, size, private).map_err(Some)
     } else {
         Err(None)
     };
-    trace!(vcpu, Topic::Psc, "{gpa:#x} {size:?} private {private}: {result:?}");
+    trace!(
+        vcpu,
+        Topic::Psc,
+        "{gpa:#x} {size:?} private {private}: {result:?}"
+    );
     result.is_ok()
 }
 

@@ -27,7 +27,8 @@ pub fn create(
     features: u64,
 ) -> Reply {
     trace!(
-        vcpu, Topic::Ap,
+        vcpu,
+        Topic::Ap,
         "AP creation {action:?} APIC ID {apic_id} VMPL{} VMSA {vmsa:#x} features {features:#x}",
         vmpl as u8
     );

@@ -103,7 +103,11 @@ fn read(table: u64, index: usize) -> u64 {
 fn write(table: u64, index: usize, entry: u64) {
     debug_assert!(index < 512);
     // SAFETY: as for `read`; writers hold the memory lock, and a processor sees the old or the new entry.
-    unsafe { (phys::virt(table) as *mut u64).add(index).write_volatile(entry) }
+    unsafe {
+        (phys::virt(table) as *mut u64)
+            .add(index)
+            .write_volatile(entry)
+    }
 }
 
 fn table() -> u64 {

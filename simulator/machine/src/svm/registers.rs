@@ -21,7 +21,9 @@ pub fn components() -> u64 {
 fn xgetbv() -> u64 {
     let (low, high): (u32, u32);
     // SAFETY: CR4.OSXSAVE is on (arch::init_processor).
-    unsafe { asm!("xgetbv", in("ecx") 0, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags)) };
+    unsafe {
+        asm!("xgetbv", in("ecx") 0, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags))
+    };
     u64::from(low) | u64::from(high) << 32
 }
 
@@ -29,7 +31,9 @@ fn xgetbv() -> u64 {
 /// The value must be one that the processor takes.
 unsafe fn xsetbv(value: u64) {
     // SAFETY: CR4.OSXSAVE is on; the value is good, says the caller.
-    unsafe { asm!("xsetbv", in("ecx") 0, in("eax") value as u32, in("edx") (value >> 32) as u32, options(nostack)) };
+    unsafe {
+        asm!("xsetbv", in("ecx") 0, in("eax") value as u32, in("edx") (value >> 32) as u32, options(nostack))
+    };
 }
 
 /// Moves them from the processor to `vmsa`. `components` is [`components`].
@@ -55,7 +59,11 @@ pub fn load(vmsa: &Vmsa, components: u64) {
     }
     let wanted = vmsa.xcr0.get() & components | 1;
     // AVX needs SSE (#GP otherwise).
-    let xcr0 = if wanted & X87_SSE == X87_SSE { wanted } else { wanted & !AVX };
+    let xcr0 = if wanted & X87_SSE == X87_SSE {
+        wanted
+    } else {
+        wanted & !AVX
+    };
     let pat = vmsa.g_pat.get();
     // SAFETY: the processor has these components, XSTATE_BV is within them; XCR0 is a valid combination; PAT was checked.
     unsafe {

@@ -93,7 +93,10 @@ impl Svm {
         let host = frames::allocate(1)?;
         // SAFETY: `platform::check` made sure that the processor has SVM. The pages are this processor's alone.
         unsafe {
-            cpu::wrmsr(msr::EFER, cpu::rdmsr(msr::EFER) | msr::EFER_SVME | msr::EFER_SCE);
+            cpu::wrmsr(
+                msr::EFER,
+                cpu::rdmsr(msr::EFER) | msr::EFER_SVME | msr::EFER_SCE,
+            );
             cpu::wrmsr(msr::VM_HSAVE_PA, save_area);
             asm!("vmsave rax", in("rax") host, options(nostack, preserves_flags));
         }

@@ -20,9 +20,8 @@ impl Vcpu {
     /// Whether interrupts belong to this VMPL: those with restricted or alternate injection get none.
     pub(super) fn takes_interrupts(&self, vmpl: Vmpl) -> bool {
         super::features_of(vmpl).is_none_or(|features| {
-            !features.intersects(
-                SevFeatures::RESTRICTED_INJECTION | SevFeatures::ALTERNATE_INJECTION,
-            )
+            !features
+                .intersects(SevFeatures::RESTRICTED_INJECTION | SevFeatures::ALTERNATE_INJECTION)
         })
     }
 
@@ -47,7 +46,11 @@ impl Vcpu {
         let level = &self.levels[vmpl.index()];
         level.state() == super::LevelState::Halted
             && self.takes_interrupts(vmpl)
-            && (level.interrupts_on && self.cpu.pending_interrupt().is_some_and(|v| u32::from(v >> 4) > level.tpr)
+            && (level.interrupts_on
+                && self
+                    .cpu
+                    .pending_interrupt()
+                    .is_some_and(|v| u32::from(v >> 4) > level.tpr)
                 || self.nmi_deliverable(vmpl))
     }
 
@@ -99,7 +102,11 @@ impl Vcpu {
 
     /// An exit interrupted the delivery of an event: deliver it again. Software interrupts are executed again instead.
     pub(super) fn keep_interrupted_event(&mut self, event: u64) {
-        self.reinject = if event & TYPE_MASK == TYPE_SOFTWARE { 0 } else { event };
+        self.reinject = if event & TYPE_MASK == TYPE_SOFTWARE {
+            0
+        } else {
+            event
+        };
     }
 
     /// Forgets an interrupted delivery: another exception takes its place.

@@ -79,7 +79,11 @@ impl Level {
     /// A VMPL that starts from the VMSA at `vmsa`, now or when it is asked for.
     pub const fn started(vmsa: u64, now: bool) -> Level {
         Level {
-            state: if now { LevelState::Runnable } else { LevelState::Waiting },
+            state: if now {
+                LevelState::Runnable
+            } else {
+                LevelState::Waiting
+            },
             vmsa: Some(vmsa),
             ..Level::new()
         }

@@ -14,6 +14,7 @@ use crate::arch::percpu::{self, PerCpu};
 use crate::exit_status::ExitStatus;
 use crate::memory;
 use crate::svm::bitmaps::Bitmaps;
+use crate::svm::npt::Tables;
 use crate::svm::registers;
 use crate::svm::vmcb::{GuestBlock, V_INTR_MASKING, misc1, misc2};
 use crate::svm::vmrun::Svm;
@@ -23,10 +24,11 @@ pub use level::{LevelState, features_of, fix_features, sev_info};
 use snp_abi::ghcb::Ghcb;
 use snp_abi::vmsa::Vmsa;
 use snp_abi::{SevFeatures, Vmpl};
+use snp_model::decode::{self, Instruction};
+use snp_model::event;
 use snp_model::rmp::Violation;
 use snp_model::trace::Topic;
 use snp_model::walk::{self, WalkFault};
-use snp_model::{decode, event};
 use zerocopy::FromZeros;
 
 const CR0_PG: u64 = 1 << 31;
@@ -44,6 +46,8 @@ pub struct Vcpu {
     /// Who is to run.
     current: Option<Vmpl>,
     levels: [Level; Vmpl::COUNT],
+    /// Nested page tables of each VMPL.
+    roots: [Tables; Vmpl::COUNT],
     /// An event whose delivery an exit interrupted: EVENTINJ's format.
     reinject: u64,
     /// RIP of the last exit that was in an interrupt shadow.
@@ -94,7 +98,11 @@ impl Vcpu {
         c.nested_control = 1;
         let ghcb = crate::arch::frames::allocate_value::<Ghcb>()?;
         let cpu = percpu::this();
-        let bsp = if cpu.index() == 0 { snp_model::apic::BASE_BSP } else { 0 };
+        let bsp = if cpu.index() == 0 {
+            snp_model::apic::BASE_BSP
+        } else {
+            0
+        };
         Some(Vcpu {
             cpu,
             svm: Svm::enable()?,
@@ -103,6 +111,7 @@ impl Vcpu {
             loaded: None,
             current: None,
             levels: [const { Level::new() }; Vmpl::COUNT],
+            roots: Vmpl::ALL.map(|vmpl| memory::lock().tables_of(vmpl)),
             reinject: 0,
             shadow_rip: None,
             apic_base: lapic::BASE | snp_model::apic::BASE_ENABLE | bsp,
@@ -187,9 +196,9 @@ impl Vcpu {
     /// Makes sure that some VMPL is to run and is loaded.
     fn choose(&mut self) -> bool {
         let runnable = |level: &Level| level.state() == LevelState::Runnable;
-        let current = self.current.filter(|vmpl| {
-            runnable(&self.levels[vmpl.index()]) || self.wakes(*vmpl)
-        });
+        let current = self
+            .current
+            .filter(|vmpl| runnable(&self.levels[vmpl.index()]) || self.wakes(*vmpl));
         let next = current.or_else(|| {
             Vmpl::ALL
                 .into_iter()
@@ -222,9 +231,7 @@ impl Vcpu {
         };
         memory::finish(memory);
         level::read_vmsa(hpa, &mut self.block.state);
-        if let Err(why) =
-            snp_model::vmsa_check::check(&self.block.state, vmpl, features_of(vmpl))
-        {
+        if let Err(why) = snp_model::vmsa_check::check(&self.block.state, vmpl, features_of(vmpl)) {
             let mut memory = memory::lock();
             memory.end_vmrun(gpa, hpa);
             drop(memory);
@@ -268,9 +275,17 @@ impl Vcpu {
     fn refused(&mut self, vmpl: Vmpl, why: core::fmt::Arguments<'_>) {
         if !self.levels[vmpl.index()].ran {
             self.current = Some(vmpl);
-            diagnosis::stop(self, ExitStatus::Diagnosis, format_args!("VMRUN refused: {why}"));
+            diagnosis::stop(
+                self,
+                ExitStatus::Diagnosis,
+                format_args!("VMRUN refused: {why}"),
+            );
         }
-        crate::say!("vCPU {} VMPL{}: VMRUN refused: {why}", self.index(), vmpl as u8);
+        crate::say!(
+            "vCPU {} VMPL{}: VMRUN refused: {why}",
+            self.index(),
+            vmpl as u8
+        );
         self.levels[vmpl.index()].set_state(LevelState::Refused);
         if self.current == Some(vmpl) {
             self.current = None;
@@ -282,8 +297,7 @@ impl Vcpu {
     /// Runs the guest once.
     fn enter(&mut self) {
         let vmpl = self.vmpl();
-        let root = memory::lock().root(vmpl, self.has_c_bit());
-        self.block.control.nested_cr3 = root;
+        self.block.control.nested_cr3 = self.roots[vmpl.index()].root(self.has_c_bit());
         self.cpu.enter_guest(vmpl as u8);
         self.svm.run(self.block);
         self.cpu.leave_guest();
@@ -311,9 +325,12 @@ impl Vcpu {
         self.keep_interrupted_event(interrupted);
         trace::exit(self.block.control.exit_code);
         trace!(
-            self, Topic::Exit,
+            self,
+            Topic::Exit,
             "exit {:#x} info {:#x} {:#x} int {interrupted:#x}",
-            self.block.control.exit_code, self.block.control.exit_info_1, self.block.control.exit_info_2
+            self.block.control.exit_code,
+            self.block.control.exit_info_1,
+            self.block.control.exit_info_2
         );
     }
 
@@ -328,16 +345,27 @@ impl Vcpu {
     }
 
     /// The instruction at CS:RIP, which caused an exit.
-    pub fn instruction(&self) -> Result<decode::Instruction, FetchFailure> {
+    pub fn instruction(&self) -> Result<Instruction, FetchFailure> {
+        Ok(self.instruction_and_next()?.0)
+    }
+
+    /// The same, and the one after it if it is known and at hand.
+    pub fn instruction_and_next(&self) -> Result<(Instruction, Option<Instruction>), FetchFailure> {
         let mut bytes = [0; 15];
         let count = self.fetch(&mut bytes).map_err(FetchFailure::Walk)?;
-        decode::decode(&bytes[..count], decode::Mode::of(self.state())).map_err(FetchFailure::Decode)
+        let mode = decode::Mode::of(self.state());
+        let first = decode::decode(&bytes[..count], mode).map_err(FetchFailure::Decode)?;
+        let next = bytes
+            .get(first.length.into()..count)
+            .and_then(|rest| decode::decode(rest, mode).ok());
+        Ok((first, next))
     }
 
     /// Moves RIP past an instruction that the machine executed for the guest.
     pub fn advance(&mut self, length: u8) {
         let state = &mut self.block.state;
-        let long = state.cs.attributes.get() & 0x200 != 0 && state.efer.get() & snp_abi::msr::EFER_LMA != 0;
+        let long = state.cs.attributes.get() & 0x200 != 0
+            && state.efer.get() & snp_abi::msr::EFER_LMA != 0;
         let rip = state.rip.get().wrapping_add(length.into());
         state.rip.set(if long { rip } else { rip & 0xFFFF_FFFF });
         state.rflags.set(state.rflags.get() & !RFLAGS_RF);
@@ -346,7 +374,13 @@ impl Vcpu {
 
     /// Delivers an exception to the guest.
     pub fn raise(&mut self, what: event::Event) {
-        trace!(self, Topic::Vc, "deliver vector {} error {:x?}", what.vector, what.error_code);
+        trace!(
+            self,
+            Topic::Vc,
+            "deliver vector {} error {:x?}",
+            what.vector,
+            what.error_code
+        );
         let vmpl = self.vmpl();
         let mut memory = memory::lock();
         let mut checked = memory::Checked {

@@ -201,7 +201,14 @@ impl Vcpu {
     }
 
     fn replace(&mut self, vmpl: Vmpl, new: Level) {
-        trace!(self, Topic::Ap, "VMPL{} {:?} vmsa {:x?}", vmpl as u8, new.state(), new.vmsa());
+        trace!(
+            self,
+            Topic::Ap,
+            "VMPL{} {:?} vmsa {:x?}",
+            vmpl as u8,
+            new.state(),
+            new.vmsa()
+        );
         if self.loaded == Some(vmpl) {
             self.unload();
         }
