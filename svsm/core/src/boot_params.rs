@@ -5,6 +5,9 @@ use boot_abi::{BOOT_PARAMS_MAGIC, BootParams, GpaRange, PARAMS_VERSION, entry_mo
 use snp_abi::PAGE_SIZE;
 use zerocopy::FromBytes;
 
+/// The only console there is.
+pub const SERIAL_PORT: u16 = 0x3F8;
+
 /// Why the parameters were refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)]
@@ -83,6 +86,13 @@ pub fn check(page: &[u8], image_end: u64) -> Result<BootParams, BootParamsError>
             })
         }
     };
+    if params.serial_port.get() != SERIAL_PORT {
+        return Err(BootParamsError::Address {
+            name: "serial port",
+            gpa: params.serial_port.get().into(),
+            expected: "0x3f8, the first one",
+        });
+    }
     let svsm = &params.svsm;
     range(
         "SVSM memory",
@@ -259,7 +269,8 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         type Change = fn(&mut BootParams);
-        let cases: [(Change, &str); 12] = [
+        let cases: [(Change, &str); 13] = [
+            (|p| p.serial_port = 0x2F8.into(), "serial port is 0x2f8"),
             (|p| p.magic[0] = 0, "magic"),
             (|p| p.version = 2.into(), "version 2"),
             (|p| p.size = 1.into(), "1 bytes"),

@@ -82,7 +82,9 @@ impl<M: GuestMemory + PageOps + VmsaAccess> CoreProtocol<'_, M> {
     pub(super) fn pvalidate(&self, registers: &Registers) -> CallResult {
         let _shared = self.lock.read().ok_or(result::BUSY)?;
         let gpa = registers.rcx;
-        let (header, list) = self.copy_list(gpa)?;
+        // The only copy, and a large one: it stays in this frame.
+        let mut list = [0; LIST_BYTES];
+        let header = self.copy_list(gpa, &mut list)?;
         let entries = header.entries.get();
         let mut next = header.next.get();
         let mut spent = 0;
@@ -118,7 +120,7 @@ impl<M: GuestMemory + PageOps + VmsaAccess> CoreProtocol<'_, M> {
     }
 
     /// Copies the list's header and then the entries it announces: both lie in one page of the guest's.
-    fn copy_list(&self, gpa: u64) -> Result<(PvalidateHeader, [u8; LIST_BYTES]), u64> {
+    fn copy_list(&self, gpa: u64, list: &mut [u8; LIST_BYTES]) -> Result<PvalidateHeader, u64> {
         const HEADER: usize = size_of::<PvalidateHeader>();
         let offset = (gpa % PAGE_SIZE) as usize;
         if !gpa.is_multiple_of(8) || !self.pages.is_guest_readable(gpa, HEADER as u64) {
@@ -134,11 +136,10 @@ impl<M: GuestMemory + PageOps + VmsaAccess> CoreProtocol<'_, M> {
         if entries == 0 || entries > room || header.next.get() as usize >= entries {
             return Err(result::INVALID_PARAMETER);
         }
-        let mut list = [0; LIST_BYTES];
         self.machine
             .read(gpa + HEADER as u64, &mut list[..entries * 8])
             .map_err(fault)?;
-        Ok((header, list))
+        Ok(header)
     }
 
     /// Validates a page, clears it and gives it to the guest.

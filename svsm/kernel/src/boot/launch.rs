@@ -39,7 +39,7 @@ pub fn hand_over(
     params: &BootParams,
     pages: &PageMap<'static>,
     launched: LaunchPages,
-    launch: &mut Launch,
+    launch: &Launch,
 ) {
     if launch.vmsa.is_some() {
         let guest = &params.guest;

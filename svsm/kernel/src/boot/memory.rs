@@ -1,20 +1,15 @@
 //! Memory: the rest of the SVSM's own, and the guest's RAM.
 
 use super::or_stop;
-use crate::arch::sync::Once;
 use crate::console::log;
 use crate::fatal::fatal;
 use crate::mm;
 use crate::platform::PLATFORM;
 use boot_abi::{BootParams, layout};
 use core::sync::atomic::AtomicU64;
-use snp_abi::PAGE_SIZE;
 use svsm_abi::termination::Reason;
 use svsm_core::memory_map::RamMap;
 use svsm_core::page_map::PageMap;
-
-/// The guest's RAM.
-static RAM: Once<&'static RamMap> = Once::new();
 
 /// Makes all of the SVSM's memory usable that was not launched: what lies between image and parameters.
 pub fn accept(params: &BootParams, shared: bool) {
@@ -30,38 +25,27 @@ pub fn accept(params: &BootParams, shared: bool) {
     );
 }
 
-/// Reads the host's memory map and maps the guest's RAM.
-pub fn map_guest(params: &BootParams, huge_pages: bool) {
+/// Reads the host's memory map, maps the guest's RAM, and makes the books of who owns which page of it.
+pub fn map_guest(params: &BootParams, huge_pages: bool) -> PageMap<'static> {
     let area = mm::parameters(params.memory_map.base.get(), params.memory_map.size.get());
     let area = area.unwrap_or_default();
     let ram = or_stop!(Reason::MemoryMap, RamMap::parse(area, layout::SVSM_BASE));
     for range in ram.ranges() {
         log!("guest RAM: {:#x}-{:#x}", range.start, range.end);
     }
-    let ram = or_stop!(Reason::OutOfMemory, mm::map_guest_ram(ram, huge_pages));
-    let _ = RAM.set(ram);
-}
-
-/// Makes the page map.
-pub fn page_map() -> PageMap<'static> {
-    let Some(ram) = RAM.get() else {
-        fatal!(Reason::Panic, "no guest RAM yet");
-    };
-    let words = ram.page_map_words();
-    let Ok(words) = mm::allocate_slice(words, |_| AtomicU64::new(0)) else {
+    let count = ram.page_map_words();
+    let Ok(words) = mm::allocate_slice(count, |_| AtomicU64::new(0)) else {
         fatal!(
             Reason::OutOfMemory,
             "memory map: books of {} MiB guest RAM take {} KiB; {} KiB of the SVSM's memory are free",
             ram.bytes() >> 20,
-            words as u64 * 8 / 1024,
+            count as u64 * 8 / 1024,
             mm::free_kib()
         );
     };
+    let ram = or_stop!(Reason::OutOfMemory, mm::map_guest_ram(ram, huge_pages));
     match PageMap::new(ram, words) {
         Some(map) => map,
-        None => fatal!(
-            Reason::Panic,
-            "page map of {PAGE_SIZE:#x} byte pages is too small"
-        ),
+        None => fatal!(Reason::Panic, "page map: {count} words are too few"),
     }
 }

@@ -75,16 +75,15 @@ pub fn run(c_bit: u32) -> ! {
     percpu::set_boot_cpu_stacks(or_stop!(Reason::OutOfMemory, cpus::exception_stacks()));
     descriptors::load_idt(true);
 
-    let mut launch = launch::prepare(&params, features);
-    memory::map_guest(&params, cpuid.has(PAGE_1GB));
-    let pages_map = memory::page_map();
-    launch::hand_over(&params, &pages_map, pages, &mut launch);
+    let launch = launch::prepare(&params, features);
+    let page_map = memory::map_guest(&params, cpuid.has(PAGE_1GB));
+    launch::hand_over(&params, &page_map, pages, &launch);
     let list = cpus::list(&params, general.vp_count.get());
     let kernel = cpus::start(
         &list,
         features,
         crate::kernel::Kernel {
-            pages: pages_map,
+            pages: page_map,
             vcpus: cpus::table(&list),
             lock: svsm_core::sync::CallLock::new(),
             machine: crate::machine::Machine {

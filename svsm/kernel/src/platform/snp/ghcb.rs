@@ -12,6 +12,7 @@ use snp_abi::ghcb::{
 };
 use snp_abi::{PageSize, exit, ghcb_msr};
 use svsm_abi::termination::Reason;
+use svsm_core::boot_params::SERIAL_PORT;
 use svsm_core::host_answer::{self, HostError};
 
 /// Fields, by their offsets.
@@ -31,9 +32,6 @@ const _: () = assert!(offset_of!(Ghcb, protocol_version) == VERSION_AND_USAGE + 
 const _: () = assert!(offset_of!(Ghcb, ghcb_usage) == VERSION_AND_USAGE + 4);
 
 const BUFFER: usize = SHARED_BUFFER_OFFSET as usize;
-
-/// Port of the first serial line, which the measured parameters name too.
-const SERIAL_PORT: u64 = 0x3F8;
 
 /// This CPU's GHCB.
 pub fn current() -> PlatformResult<SharedPage> {
@@ -100,7 +98,7 @@ pub fn output_string(page: SharedPage, bytes: &[u8]) {
     let bytes = &bytes[..bytes.len().min(SHARED_BUFFER_SIZE)];
     page.write_bytes(BUFFER, bytes);
     // REP OUTSB from DS with 64-bit addresses.
-    let info1 = SERIAL_PORT << exit::ioio::PORT_SHIFT
+    let info1 = (SERIAL_PORT as u64) << exit::ioio::PORT_SHIFT
         | exit::ioio::STRING
         | exit::ioio::REP
         | exit::ioio::SIZE_8
