@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use snp_model::trace::Filter;
 
 use crate::paths::Paths;
 use crate::{bench, build, run, test};
@@ -16,9 +17,10 @@ use crate::{bench, build, run, test};
     name = "cargo xtask",
     bin_name = "cargo xtask",
     after_help = "\
-Start with `cargo xtask run`: it builds the SVSM and a software SNP machine, fetches Debian's cloud kernel, and boots
-that kernel under the SVSM in QEMU. Nothing but QEMU is installed; everything else is kept in target/macadamia, and
-`cargo xtask clean` removes it.
+Start with `cargo xtask run`: it builds the SVSM and a software SNP machine,
+fetches Debian's cloud kernel, and boots that kernel under the SVSM in QEMU.
+Nothing but QEMU is installed; everything else is kept in target/macadamia,
+and `cargo xtask clean` removes it.
 
 `cargo xtask COMMAND --help` says more about each."
 )]
@@ -31,33 +33,38 @@ pub struct Cli {
 enum Command {
     /// Boot a guest under the SVSM and show its console
     #[command(after_help = "\
-On a terminal Linux ends in a shell (leave it with `exit`; Ctrl-A X ends QEMU). Elsewhere, or with --tour, it prints
-what it found of SEV-SNP and the SVSM, and powers off.
+On a terminal Linux ends in a shell (leave it with `exit`; Ctrl-A X ends QEMU).
+Elsewhere, or with --tour, it prints what it found of SEV-SNP and the SVSM, and
+powers off. The logs of the last run are target/macadamia/logs/run.*.
 
 Examples:
   cargo xtask run --cpus 4 --memory 4G
-  cargo xtask run --payload probe              a test guest instead of Linux; needs nothing but QEMU
-  cargo xtask run --trace ghcb,rmp             the machine's view, in target/macadamia/logs/run.machine.log
-  cargo xtask run --append 'loglevel=7'        more on Linux's command line; it is measured like all of it
+  cargo xtask run --payload probe         a test guest; needs nothing but QEMU
+  cargo xtask run --trace ghcb,rmp        the machine's view, in run.machine.log
+  cargo xtask run --append loglevel=7     measured like the rest of the line
   cargo xtask run --kernel bzImage --initrd initrd.img --tour")]
     Run(run::RunOptions),
     /// Run every check of the project and end with one line of counts
     #[command(after_help = "\
-Steps run two at a time at most, each with a time limit. A failing boot leaves its logs in target/macadamia/logs and the
-report says which. Examples:
-  cargo xtask test --filter Linux              only the steps with that in their names
-  cargo xtask test --list                      the names")]
+Steps run two at a time at most, each with a time limit. A failing boot leaves
+its logs in target/macadamia/logs and the report says which.
+
+Examples:
+  cargo xtask test --filter Linux         only steps with that in their names
+  cargo xtask test --list                 the names")]
     Test(test::TestOptions),
     /// Measure boot times, memory and code size, and print a table
     #[command(after_help = "\
-Linux is booted under the SVSM and in plain QEMU in turn, with the same kernel, RAM disk and command line. The table is
-also written to target/macadamia/bench, as Markdown and JSON.")]
+Linux is booted under the SVSM and in plain QEMU in turn, with the same kernel,
+RAM disk and command line. The table is also written to target/macadamia/bench,
+as Markdown and JSON.")]
     Bench(bench::BenchOptions),
     /// Build everything that boots, and the IGVM images without Linux
     #[command(after_help = "\
-The bare-metal crates need `core` for x86_64-unknown-none. xtask takes it from rustup where that has the target or can
-fetch it, else builds it from Debian's rust-src, else from the folder that MACADAMIA_RUST_SRC names (an unpacked
-`library` of the compiler's version).")]
+The bare-metal crates need `core` for x86_64-unknown-none. xtask takes it from
+rustup where that has the target or can fetch it, else builds it from Debian's
+rust-src, else from the folder that MACADAMIA_RUST_SRC names (an unpacked
+`library` of the compiler's version). RUSTUP_AUTO_INSTALL=0 keeps rustup out.")]
     Build,
     /// Fetch the guest's kernel, make its initial RAM disk and the IGVM image that vouches for both
     Image(run::Guest),
@@ -114,6 +121,13 @@ fn memory(text: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("{text:?} is no size from 64M to 1024G"))
 }
 
+/// Trace topics, by the machine's own rules.
+pub fn topics(text: &str) -> Result<String, String> {
+    let mut wrong = None;
+    let _ = Filter::parse(text, |error| wrong = Some(error.to_string()));
+    wrong.map_or_else(|| Ok(text.to_owned()), Err)
+}
+
 /// Seconds.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     text.strip_suffix('s')
@@ -131,6 +145,12 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_unknown_trace_topic_is_refused_before_the_boot() {
+        assert_eq!(topics("ghcb,io:3f8"), Ok("ghcb,io:3f8".to_owned()));
+        assert!(topics("ghcb,bogus").is_err_and(|error| error.contains("bogus")));
     }
 
     #[test]

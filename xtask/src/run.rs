@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use crate::build::{self, Contents, Image, LinuxFiles};
-use crate::cli::{Payload, Size, seconds};
+use crate::cli::{Payload, Size, seconds, topics};
 use crate::compile::{self, Program};
 use crate::paths::Paths;
 use crate::qemu::{self, Machine, Watch};
@@ -28,8 +28,11 @@ pub struct RunOptions {
     guest: Guest,
     /// What the machine writes to its log, separated by commas: npf ghcb msr vc psc rmp svsm irq ap io io:PORT cpuid
     /// mmio exit all
-    #[arg(long, value_name = "TOPICS")]
+    #[arg(long, value_name = "TOPICS", value_parser = topics)]
     trace: Option<String>,
+    /// More options for the machine, for example `count` (exits by kind)
+    #[arg(long, value_name = "WORDS")]
+    machine: Option<String>,
     /// QEMU's program; "newer" fetches the one of bookworm-backports
     #[arg(long, value_name = "PATH")]
     qemu: Option<PathBuf>,
@@ -80,10 +83,7 @@ pub fn run(paths: &Paths, options: &RunOptions) -> Result<ExitCode> {
         payload: qemu::Payload::Snp {
             machine: Program::Machine.path(paths),
             image: image.path.clone(),
-            options: options
-                .trace
-                .as_ref()
-                .map_or_else(String::new, |topics| format!("trace={topics}")),
+            options: machine_options(options),
             files,
             programs: match payload {
                 Payload::Linux => Program::LINUX,
@@ -99,6 +99,13 @@ pub fn run(paths: &Paths, options: &RunOptions) -> Result<ExitCode> {
         machine.run(paths, &watch(options))?
     };
     report::summarise(paths, payload, &machine, &image, &outcome)
+}
+
+/// The machine's own command line.
+fn machine_options(options: &RunOptions) -> String {
+    let trace = options.trace.iter().map(|topics| format!("trace={topics}"));
+    let words: Vec<String> = trace.chain(options.machine.clone()).collect();
+    words.join(" ")
 }
 
 /// `cargo xtask image`.
