@@ -114,7 +114,7 @@ fn backtrace(state: &Vmsa, vmpl: Vmpl) {
     for _ in 0..FRAMES {
         let mut frame = [0; 16];
         let access = LinearAccess::default();
-        if rbp % 8 != 0
+        if !rbp.is_multiple_of(8)
             || walk::read_linear(&mut checked, &paging, rbp, access, &mut frame).is_err()
         {
             return;

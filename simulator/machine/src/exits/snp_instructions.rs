@@ -71,7 +71,7 @@ pub fn handle(vcpu: &mut Vcpu) {
 fn smash(vcpu: &mut Vcpu, gpa: u64) {
     let mut memory = memory::lock();
     let result = match memory.frame(gpa) {
-        Some(hpa) => memory.rmp().psmash(hpa / PAGE_SIZE & !511),
+        Some(hpa) => memory.rmp().psmash((hpa / PAGE_SIZE) & !511),
         None => Ok(()),
     };
     drop(memory);
