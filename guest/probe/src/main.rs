@@ -15,11 +15,15 @@ mod fatal;
 #[cfg(target_os = "none")]
 mod guest;
 #[cfg(target_os = "none")]
+mod lists;
+#[cfg(target_os = "none")]
 mod other;
 #[cfg(target_os = "none")]
 mod pvalidate;
 #[cfg(target_os = "none")]
 mod remap;
+#[cfg(target_os = "none")]
+mod start;
 #[cfg(target_os = "none")]
 mod steady;
 #[cfg(target_os = "none")]
@@ -34,6 +38,7 @@ const GROUPS: &[(&str, fn())] = &[
     ("other", other::run),
     ("remap", remap::run),
     ("pvalidate", pvalidate::run),
+    ("lists", lists::run),
     ("vcpu", vcpu::run),
     ("concurrent", concurrent::run),
 ];

@@ -51,6 +51,7 @@ pub mod svsm;
 pub mod sync;
 pub mod time;
 pub mod trap;
+mod trap_entry;
 mod vc;
 pub mod vmsa;
 

@@ -15,7 +15,10 @@ const SLEEP_S5: u16 = 0x2000;
 /// Powers the machine off.
 pub fn power_off() -> ! {
     io::outw(PM1A_CONTROL, SLEEP_S5);
-    cpu::halt_forever()
+    // It takes effect a moment later. Not halted meanwhile: vCPUs that are all halted for good are an end of their own.
+    loop {
+        core::hint::spin_loop();
+    }
 }
 
 /// Asks the hypervisor to end the guest for this reason.

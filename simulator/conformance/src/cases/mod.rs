@@ -12,6 +12,7 @@ mod psc;
 mod pvalidate;
 mod rmpadjust;
 mod status;
+mod switch;
 mod vc;
 mod vcpu;
 
@@ -28,6 +29,7 @@ pub const GROUPS: &[(&str, fn())] = &[
     ("nae", nae::run),
     ("vc", vc::run),
     ("lower", lower::run),
+    ("switch", switch::run),
     ("fpu", fpu::run),
     ("vcpu", vcpu::run),
     ("interrupts", interrupts::run),
