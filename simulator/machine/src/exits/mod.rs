@@ -22,6 +22,10 @@ const TASK_SWITCH: u64 = 0x7D;
 /// Handles the exit that just happened.
 pub fn handle(vcpu: &mut Vcpu) {
     let code = vcpu.block().control.exit_code;
+    if vcpu.state().cpl != 0 && privileged(code) {
+        // The processor checks the privilege level before the intercept; newer QEMUs do not always.
+        return vcpu.raise(Event::gp0());
+    }
     match code {
         exit::INTR => crate::arch::cpu::take_interrupts(),
         // Taken when the wrapper set GIF; kicks are looked at before the next entry.
@@ -61,6 +65,28 @@ pub fn handle(vcpu: &mut Vcpu) {
             format_args!("exit code {code:#x} is not one that the machine asked for"),
         ),
     }
+}
+
+/// Exits of instructions that are #GP outside of CPL 0 whether they are intercepted or not.
+const fn privileged(code: u64) -> bool {
+    matches!(
+        code,
+        exit::WBINVD
+            | exit::INVD
+            | exit::MSR
+            | exit::HLT
+            | exit::READ_DR7
+            | exit::WRITE_DR7
+            | exit::INVLPGA
+            | exit::VMRUN
+            | exit::VMLOAD
+            | exit::VMSAVE
+            | exit::STGI
+            | exit::CLGI
+            | exit::SKINIT
+            | WRITE_CR0
+            | WRITE_CR4
+    )
 }
 
 /// A triple fault: the guest is finished (KVM does the same).
