@@ -65,6 +65,18 @@ pub fn wbinvd() -> Result<(), GhcbError> {
     Ok(())
 }
 
+/// Says that the NMI handler is done (56421 §4.1.2).
+pub fn nmi_complete() -> Result<(), GhcbError> {
+    begin().exit(exit::NMI_COMPLETE, 0, 0)?;
+    Ok(())
+}
+
+/// Waits in the hypervisor until this vCPU is started anew (56421 §4.1.3); SW_EXITINFO2 is not 0 when a start-up IPI
+/// ended it.
+pub fn ap_reset_hold() -> Result<u64, GhcbError> {
+    begin().exit(exit::AP_RESET_HOLD, 0, 0)
+}
+
 fn port_flags(port: u16, size: u64) -> u64 {
     (port as u64) << ioio::PORT_SHIFT | size << 4
 }

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use guest_rt::need;
 use guest_rt::report::{check, check_that, skip};
 use guest_rt::trap::{self, Frame};
-use guest_rt::{apic, cpu, levels, nae, smp, time};
+use guest_rt::{apic, cpu, levels, msr_protocol, nae, smp, time};
 use snp_abi::{SevFeatures, Vmpl, exit, msr};
 
 const TIMER: u8 = 0x50;
@@ -56,6 +56,7 @@ pub fn run() {
         Ok(1 << 32),
         levels::run(Vmpl::Vmpl2, masked_timer_job, 0),
     );
+    held_for_vmpl0();
     check(
         "ipi-to-self",
         Ok(1),
@@ -105,6 +106,37 @@ fn masked_timer_job(_: u64) -> u64 {
     time::wait_until(1000, || TIMERS.load(Ordering::Relaxed) != 0);
     cpu::cli();
     before | TIMERS.load(Ordering::Relaxed) << 32
+}
+
+/// Arms the timer, gives the processor to VMPL0, and counts what came afterwards.
+fn yield_with_timer_job(_: u64) -> u64 {
+    TIMERS.store(0, Ordering::Relaxed);
+    cpu::cli();
+    if apic::start_timer(TIMER, 100_000).is_err() || msr_protocol::run_vmpl(0).is_err() {
+        return 100;
+    }
+    cpu::sti();
+    time::wait_until(1000, || TIMERS.load(Ordering::Relaxed) != 0);
+    cpu::cli();
+    TIMERS.load(Ordering::Relaxed)
+}
+
+/// An interrupt that arrives while VMPL0 runs waits for the level that it belongs to.
+fn held_for_vmpl0() {
+    let vmpl = Vmpl::Vmpl2;
+    check(
+        "timer-armed-and-yielded",
+        Ok(false),
+        levels::begin(vmpl, yield_with_timer_job, 0),
+    );
+    time::sleep_ms(50);
+    check(
+        "timer-held-while-vmpl0-runs",
+        0,
+        TIMERS.load(Ordering::Relaxed),
+    );
+    check("timer-level-resumed", Ok(true), levels::resume(vmpl));
+    check("timer-delivered-to-its-level", 1, levels::result(vmpl));
 }
 
 fn self_ipi_job(more: u64) -> u64 {

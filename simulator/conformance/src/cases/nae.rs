@@ -19,6 +19,7 @@ pub fn run() {
         nae::hv_features(),
     );
     check("nae-wbinvd", Ok(()), nae::wbinvd());
+    check("nae-nmi-complete", Ok(()), nae::nmi_complete());
     time_stamp();
     apic_ids();
     run_vmpl();

@@ -32,6 +32,7 @@ pub fn run() {
     running_vmsa();
     shoot_down();
     stop_and_restart();
+    hold();
 }
 
 fn errors() {
@@ -233,5 +234,36 @@ fn stop_and_restart() {
         "ap-create-replaced-stopped",
         before,
         COUNTER.load(Ordering::Relaxed),
+    );
+}
+
+extern "C" fn hold_in_hypervisor(_: u64) {
+    COUNTER.store(1, Ordering::Release);
+    let _ = nae::ap_reset_hold();
+    COUNTER.store(2, Ordering::Release);
+}
+
+/// A vCPU that waits in the hypervisor, as Linux leaves one that it takes offline, starts with a new VMSA.
+fn hold() {
+    need!("ap-reset-hold", begin(hold_in_hypervisor));
+    time::wait_until(1000, || COUNTER.load(Ordering::Acquire) == 1);
+    time::sleep_ms(50);
+    check("ap-reset-hold", 1, COUNTER.load(Ordering::Acquire));
+    REPORT.store(0, Ordering::Release);
+    let context = need!("ap-create-ends-hold", smp::start(1, report_apic_id, 78));
+    check(
+        "ap-create-ends-hold",
+        true,
+        time::wait_until(5000, || context.finished()),
+    );
+    check(
+        "ap-create-ended-hold",
+        1 << 32 | 78,
+        REPORT.load(Ordering::Acquire),
+    );
+    check(
+        "ap-reset-hold-not-resumed",
+        1,
+        COUNTER.load(Ordering::Acquire),
     );
 }
