@@ -17,6 +17,22 @@ const SELF_IPI: Offset = 0x3F0;
 const FIXED: u32 = 1 << 14;
 const MODE_SHIFT: u32 = 8;
 
+/// Vectors below are exceptions for the machine, which takes all interrupts itself.
+const FIRST_VECTOR: u8 = 32;
+/// Local vector table.
+const LVT: core::ops::RangeInclusive<Offset> = 0x320..=0x370;
+const LVT_MASKED: u32 = 1 << 16;
+const LVT_MODE: u32 = 7 << 8;
+
+/// What may be written to a register: a local vector below 32 stays masked.
+fn lvt(register: Offset, value: u32) -> u32 {
+    if LVT.contains(&register) && value & LVT_MODE == 0 && (value as u8) < FIRST_VECTOR {
+        value | LVT_MASKED
+    } else {
+        value
+    }
+}
+
 fn mode(vcpu: &Vcpu) -> Mode {
     apic::mode(vcpu.apic_base).unwrap_or(Mode::Disabled)
 }
@@ -48,12 +64,16 @@ pub fn write_xapic(vcpu: &mut Vcpu, register: Offset, value: u32) {
                 command.mode,
                 DeliveryMode::Fixed | DeliveryMode::LowestPriority
             ) {
-                lapic::write(ICR_LOW, value);
+                if command.vector >= FIRST_VECTOR {
+                    lapic::write(ICR_LOW, value);
+                }
             } else {
                 send(vcpu, &command);
             }
         }
-        _ => lapic::write(register, value),
+        // The ID stays: the machine addresses processors by it.
+        ID => {}
+        _ => lapic::write(register, lvt(register, value)),
     }
     if matches!(register, LDR | DFR) {
         publish(vcpu);
@@ -105,7 +125,7 @@ pub fn write_x2apic(vcpu: &mut Vcpu, msr: u32, value: u64) -> bool {
     match register {
         ICR_LOW => send(vcpu, &Icr::from_x2apic(value)),
         SELF_IPI => send(vcpu, &Icr::self_ipi(value as u8)),
-        _ => lapic::write(register, value as u32),
+        _ => lapic::write(register, lvt(register, value as u32)),
     }
     true
 }
@@ -113,11 +133,14 @@ pub fn write_x2apic(vcpu: &mut Vcpu, msr: u32, value: u64) -> bool {
 /// Sends an IPI to the vCPUs that it reaches.
 fn send(vcpu: &mut Vcpu, command: &Icr) {
     trace!(vcpu, Topic::Irq, "{command:x?}");
-    // Shorthands keep their meaning in hardware.
     let fixed = matches!(
         command.mode,
         DeliveryMode::Fixed | DeliveryMode::LowestPriority
     );
+    if fixed && command.vector < FIRST_VECTOR {
+        return;
+    }
+    // Shorthands keep their meaning in hardware.
     if fixed && command.shorthand != Shorthand::None {
         let bits = match command.shorthand {
             Shorthand::None => 0,

@@ -19,9 +19,11 @@ fn invalid(gpa: u64) -> Reply {
 }
 
 fn is_device(gpa: u64, size: u8) -> bool {
+    let Some(last) = gpa.checked_add(u64::from(size) - 1) else {
+        return false;
+    };
     let memory = memory::lock();
-    memory.place(gpa) == Place::Device
-        && memory.place(gpa + u64::from(size.max(1)) - 1) == Place::Device
+    memory.place(gpa) == Place::Device && memory.place(last) == Place::Device
 }
 
 /// Device accesses are of 1, 2, 4 or 8 bytes; others are done byte by byte.

@@ -29,9 +29,18 @@ impl Vcpu {
         self.state().rflags.get() & RFLAGS_IF != 0
     }
 
-    /// The interrupt that the virtual TPR lets through.
-    fn deliverable(&self) -> Option<u8> {
-        let tpr = self.block.control.interrupt_control & V_TPR;
+    /// The virtual TPR of a VMPL, which is in the VMCB while the VMPL is loaded.
+    fn tpr(&self, vmpl: Vmpl) -> u32 {
+        if self.loaded == Some(vmpl) {
+            self.block.control.interrupt_control & V_TPR
+        } else {
+            self.levels[vmpl.index()].tpr
+        }
+    }
+
+    /// The interrupt that a VMPL's virtual TPR lets through.
+    fn deliverable(&self, vmpl: Vmpl) -> Option<u8> {
+        let tpr = self.tpr(vmpl);
         self.cpu
             .pending_interrupt()
             .filter(|vector| u32::from(vector >> 4) > tpr)
@@ -46,11 +55,7 @@ impl Vcpu {
         let level = &self.levels[vmpl.index()];
         level.state() == super::LevelState::Halted
             && self.takes_interrupts(vmpl)
-            && (level.interrupts_on
-                && self
-                    .cpu
-                    .pending_interrupt()
-                    .is_some_and(|v| u32::from(v >> 4) > level.tpr)
+            && (level.interrupts_on && self.deliverable(vmpl).is_some()
                 || self.nmi_deliverable(vmpl))
     }
 
@@ -75,7 +80,7 @@ impl Vcpu {
         let Some(vector) = self.cpu.pending_interrupt() else {
             return;
         };
-        if free && !shadow && self.interrupts_on() && self.deliverable() == Some(vector) {
+        if free && !shadow && self.interrupts_on() && self.deliverable(vmpl) == Some(vector) {
             trace!(self, Topic::Irq, "interrupt {vector:#x}");
             self.cpu.clear_interrupt(vector);
             self.block.control.event_injection = EVENT_VALID | u64::from(vector);

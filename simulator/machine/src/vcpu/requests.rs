@@ -232,6 +232,19 @@ impl Vcpu {
             | LevelState::Suspended
             | LevelState::Halted => {}
         }
+        let s = self.state();
+        trace!(
+            self,
+            Topic::Svsm,
+            "VMPL{} asks for VMPL{}: rax {:#x} rcx {:#x} rdx {:#x} r8 {:#x} r9 {:#x}",
+            current as u8,
+            target as u8,
+            s.rax,
+            s.rcx,
+            s.rdx,
+            s.r8,
+            s.r9
+        );
         self.level().set_state(LevelState::Suspended);
         self.levels[target.index()].set_state(LevelState::Runnable);
         self.current = Some(target);
