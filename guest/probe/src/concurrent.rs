@@ -279,15 +279,17 @@ fn changing_list(workers: usize) {
         }
         let mut random = Random::new(index);
         let good = svsm::entry(page(1), PageSize::Size4K, true);
+        // Mostly what may be asked, so that the SVSM gets to later entries, which change under its hands.
+        let ignore = pvalidate_entry::IGNORE_CF;
         let choices = [
-            good,
-            good | pvalidate_entry::IGNORE_CF,
+            good | ignore,
+            good | ignore,
+            good | ignore,
+            good & !pvalidate_entry::VALIDATE | ignore,
             good & !pvalidate_entry::VALIDATE,
             svsm::entry(svsm, PageSize::Size4K, false),
             svsm::entry(svsm, PageSize::Size2M, true),
-            good | 0xFF0,
-            good | 3,
-            u64::MAX,
+            [good | 0xFF0, good | 3, u64::MAX, good][random.below(4) as usize],
         ];
         let headers = [
             1,
