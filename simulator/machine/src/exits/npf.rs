@@ -25,6 +25,17 @@ pub fn handle(vcpu: &mut Vcpu) {
         return shared_table(vcpu, gpa);
     }
     let mut memory = memory::lock();
+    if access.execute && view == View::Shared && memory.frame(gpa).is_some() {
+        drop(memory);
+        diagnosis::stop(
+            vcpu,
+            ExitStatus::Diagnosis,
+            format_args!(
+                "instruction fetch from GPA {gpa:#x} without the C-bit; hardware would take it as private, this \
+                 machine cannot (docs/src/deviations.md)"
+            ),
+        );
+    }
     let result = memory.resolve(vmpl, view, gpa, access);
     memory::finish(memory);
     match result {

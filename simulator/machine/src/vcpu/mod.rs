@@ -6,30 +6,27 @@
 
 mod events;
 mod halt;
+mod instruction;
 mod level;
 pub mod requests;
+mod switch;
 
 use crate::arch::lapic;
 use crate::arch::percpu::{self, PerCpu};
-use crate::exit_status::ExitStatus;
 use crate::memory;
 use crate::svm::bitmaps::Bitmaps;
 use crate::svm::npt::Tables;
 use crate::svm::registers;
 use crate::svm::vmcb::{GuestBlock, V_INTR_MASKING, misc1, misc2};
 use crate::svm::vmrun::Svm;
-use crate::{GEOMETRY, diagnosis, exits, trace};
+use crate::{exits, trace};
+pub use instruction::FetchFailure;
 use level::Level;
 pub use level::{LevelState, features_of, fix_features, sev_info};
 use snp_abi::ghcb::Ghcb;
 use snp_abi::vmsa::Vmsa;
 use snp_abi::{SevFeatures, Vmpl};
-use snp_model::decode::{self, Instruction};
-use snp_model::event;
-use snp_model::rmp::Violation;
 use snp_model::trace::Topic;
-use snp_model::walk::{self, WalkFault};
-use zerocopy::FromZeros;
 
 const CR0_PG: u64 = 1 << 31;
 const CR4_PAE: u64 = 1 << 5;
@@ -213,87 +210,6 @@ impl Vcpu {
         self.loaded == Some(vmpl) || self.load(vmpl)
     }
 
-    /// VMRUN's first part: takes the VMSA page and its contents.
-    fn load(&mut self, vmpl: Vmpl) -> bool {
-        self.unload();
-        let Some(gpa) = self.levels[vmpl.index()].vmsa() else {
-            return false;
-        };
-        let mut memory = memory::lock();
-        let hpa = match memory.begin_vmrun(gpa) {
-            Ok(hpa) => hpa,
-            Err(why) => {
-                drop(memory);
-                self.block.state.zero();
-                self.refused(vmpl, format_args!("VMSA {gpa:#x}: {why}"));
-                return false;
-            }
-        };
-        memory::finish(memory);
-        level::read_vmsa(hpa, &mut self.block.state);
-        if let Err(why) = snp_model::vmsa_check::check(&self.block.state, vmpl, features_of(vmpl)) {
-            let mut memory = memory::lock();
-            memory.end_vmrun(gpa, hpa);
-            drop(memory);
-            self.refused(vmpl, format_args!("VMSA {gpa:#x}: {why}"));
-            return false;
-        }
-        fix_features(vmpl, self.block.state.sev_features.get());
-        registers::load(&self.block.state, self.components);
-        let level = &mut self.levels[vmpl.index()];
-        level.loaded_at = Some((gpa, hpa));
-        level.ran = true;
-        let c = &mut self.block.control;
-        c.interrupt_shadow = level.shadow;
-        c.interrupt_control = V_INTR_MASKING | level.tpr;
-        self.reinject = core::mem::take(&mut level.reinject);
-        self.loaded = Some(vmpl);
-        true
-    }
-
-    /// #VMEXIT's second part: gives the VMSA page its contents and its freedom back.
-    fn unload(&mut self) {
-        let Some(vmpl) = self.loaded.take() else {
-            return;
-        };
-        registers::save(&mut self.block.state, self.components);
-        let level = &mut self.levels[vmpl.index()];
-        let c = &mut self.block.control;
-        level.shadow = c.interrupt_shadow;
-        level.tpr = c.interrupt_control & crate::svm::vmcb::V_TPR;
-        level.reinject = core::mem::take(&mut self.reinject);
-        if let Some((gpa, hpa)) = level.loaded_at.take() {
-            level::write_vmsa(hpa, &self.block.state);
-            let mut memory = memory::lock();
-            memory.end_vmrun(gpa, hpa);
-            memory::finish(memory);
-        }
-    }
-
-    /// VMRUN would refuse this VMSA. At a VMPL's start that is a mistake of whoever made the VMSA, and the run ends. A VMPL
-    /// that ran before was stopped on purpose: VMPL0 has taken its VMSA away. It cannot run, the rest goes on.
-    fn refused(&mut self, vmpl: Vmpl, why: core::fmt::Arguments<'_>) {
-        if !self.levels[vmpl.index()].ran {
-            self.current = Some(vmpl);
-            diagnosis::stop(
-                self,
-                ExitStatus::Diagnosis,
-                format_args!("VMRUN refused: {why}"),
-            );
-        }
-        crate::say!(
-            "vCPU {} VMPL{}: VMRUN refused: {why}",
-            self.index(),
-            vmpl as u8
-        );
-        self.levels[vmpl.index()].set_state(LevelState::Refused);
-        if self.current == Some(vmpl) {
-            self.current = None;
-        }
-        // Whoever asked for this VMPL on this vCPU goes on, with an error.
-        self.resume_requester();
-    }
-
     /// Runs the guest once.
     fn enter(&mut self) {
         let vmpl = self.vmpl();
@@ -332,104 +248,5 @@ impl Vcpu {
             self.block.control.exit_info_1,
             self.block.control.exit_info_2
         );
-    }
-
-    /// Instruction bytes at CS:RIP.
-    pub fn fetch(&self, buffer: &mut [u8; 15]) -> Result<usize, WalkFault> {
-        let mut memory = memory::lock();
-        let mut checked = memory::Checked {
-            memory: &mut memory,
-            vmpl: self.vmpl(),
-        };
-        walk::fetch_instruction(&mut checked, self.state(), GEOMETRY, buffer)
-    }
-
-    /// The instruction at CS:RIP, which caused an exit.
-    pub fn instruction(&self) -> Result<Instruction, FetchFailure> {
-        Ok(self.instruction_and_next()?.0)
-    }
-
-    /// The same, and the one after it if it is known and at hand.
-    pub fn instruction_and_next(&self) -> Result<(Instruction, Option<Instruction>), FetchFailure> {
-        let mut bytes = [0; 15];
-        let count = self.fetch(&mut bytes).map_err(FetchFailure::Walk)?;
-        let mode = decode::Mode::of(self.state());
-        let first = decode::decode(&bytes[..count], mode).map_err(FetchFailure::Decode)?;
-        let next = bytes
-            .get(first.length.into()..count)
-            .and_then(|rest| decode::decode(rest, mode).ok());
-        Ok((first, next))
-    }
-
-    /// Moves RIP past an instruction that the machine executed for the guest.
-    pub fn advance(&mut self, length: u8) {
-        let state = &mut self.block.state;
-        let long = state.cs.attributes.get() & 0x200 != 0
-            && state.efer.get() & snp_abi::msr::EFER_LMA != 0;
-        let rip = state.rip.get().wrapping_add(length.into());
-        state.rip.set(if long { rip } else { rip & 0xFFFF_FFFF });
-        state.rflags.set(state.rflags.get() & !RFLAGS_RF);
-        self.block.control.interrupt_shadow = 0;
-    }
-
-    /// Delivers an exception to the guest.
-    pub fn raise(&mut self, what: event::Event) {
-        trace!(
-            self,
-            Topic::Vc,
-            "deliver vector {} error {:x?}",
-            what.vector,
-            what.error_code
-        );
-        let vmpl = self.vmpl();
-        let mut memory = memory::lock();
-        let mut checked = memory::Checked {
-            memory: &mut memory,
-            vmpl,
-        };
-        let result = event::deliver(&mut self.block.state, &mut checked, GEOMETRY, what);
-        drop(memory);
-        match result {
-            Ok(event::Delivered::Entered { .. }) => self.block.control.interrupt_shadow = 0,
-            Ok(event::Delivered::Shutdown) => exits::shutdown(self),
-            Err(event::DeliveryError::Nested { violation, pending }) => {
-                self.nested(violation, pending);
-            }
-            Err(error) => diagnosis::stop(self, ExitStatus::Diagnosis, format_args!("{error}")),
-        }
-    }
-
-    /// A nested fault on the way of an exception. What the machine can wait for (a VMSA that another processor runs) is
-    /// retried by executing the instruction again.
-    fn nested(&mut self, violation: Violation, pending: event::Event) {
-        if exits::npf::solve(self, violation) {
-            return;
-        }
-        diagnosis::stop(
-            self,
-            ExitStatus::Diagnosis,
-            format_args!("while vector {} was delivered: {violation}", pending.vector),
-        )
-    }
-}
-
-/// RFLAGS.RF.
-const RFLAGS_RF: u64 = 1 << 16;
-
-/// Why the machine cannot tell which instruction it was.
-#[derive(Debug)]
-pub enum FetchFailure {
-    /// Its bytes cannot be read (any more).
-    Walk(WalkFault),
-    /// It is not known.
-    Decode(decode::DecodeError),
-}
-
-impl core::fmt::Display for FetchFailure {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            FetchFailure::Walk(fault) => fault.fmt(f),
-            FetchFailure::Decode(error) => error.fmt(f),
-        }
     }
 }
