@@ -475,4 +475,34 @@ mod model {
             assert_eq!(map.state(0x3000), PageState::Unvalidated);
         });
     }
+
+    #[test]
+    fn a_large_claim_and_a_small_one_inside_it_never_both_succeed() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(2);
+        model.max_branches = 10_000;
+        model.check(|| {
+            let map = shared(&[(0, 512, 0)]);
+            let other = loom::thread::spawn(move || {
+                map.claim(0x1_1000, PageSize::Size4K, PageState::Unvalidated)
+                    .map(|claim| claim.settle(PageState::Vmsa))
+                    .is_ok()
+            });
+            let large = map
+                .claim(0, PageSize::Size2M, PageState::Unvalidated)
+                .map(|claim| claim.settle(PageState::Validated))
+                .is_ok();
+            let small = other.join().unwrap();
+            assert!(!(large && small));
+            let (page, rest) = match (large, small) {
+                (true, _) => (PageState::Validated, PageState::Validated),
+                (_, true) => (PageState::Vmsa, PageState::Unvalidated),
+                _ => (PageState::Unvalidated, PageState::Unvalidated),
+            };
+            assert_eq!(map.state(0x1_1000), page);
+            for gpa in [0, 0x1_0000, 0x1_2000, 0x1F_F000] {
+                assert_eq!(map.state(gpa), rest);
+            }
+        });
+    }
 }

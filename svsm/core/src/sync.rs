@@ -129,3 +129,51 @@ mod tests {
         assert!(lock.read().is_some());
     }
 }
+
+#[cfg(all(test, loom))]
+mod model {
+    use super::*;
+    use loom::sync::Arc;
+
+    #[test]
+    fn a_writer_excludes_readers_and_writers() {
+        loom::model(|| {
+            let shared = Arc::new((CallLock::new(), AtomicU32::new(0)));
+            let other = Arc::clone(&shared);
+            let thread = loom::thread::spawn(move || {
+                if let Some(_alone) = other.0.write() {
+                    // Not one step: a second holder would be seen.
+                    let before = other.1.load(Ordering::Relaxed);
+                    other.1.store(before + 1, Ordering::Relaxed);
+                }
+            });
+            let mine = shared.0.write().map(|_alone| {
+                let before = shared.1.load(Ordering::Relaxed);
+                shared.1.store(before + 1, Ordering::Relaxed);
+            });
+            thread.join().unwrap();
+            let _reader = shared.0.read().unwrap();
+            assert!(shared.1.load(Ordering::Relaxed) >= mine.is_some() as u32);
+            assert!(shared.0.write().is_none());
+        });
+    }
+
+    #[test]
+    fn a_reader_sees_all_or_nothing_of_what_a_writer_did() {
+        loom::model(|| {
+            let shared = Arc::new((CallLock::new(), [AtomicU32::new(0), AtomicU32::new(0)]));
+            let other = Arc::clone(&shared);
+            let thread = loom::thread::spawn(move || {
+                if let Some(_alone) = other.0.write() {
+                    other.1[0].store(1, Ordering::Relaxed);
+                    other.1[1].store(1, Ordering::Relaxed);
+                }
+            });
+            if let Some(_shared) = shared.0.read() {
+                let first = shared.1[0].load(Ordering::Relaxed);
+                assert_eq!(first, shared.1[1].load(Ordering::Relaxed));
+            }
+            thread.join().unwrap();
+        });
+    }
+}

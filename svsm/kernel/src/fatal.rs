@@ -70,7 +70,10 @@ pub fn exception(frame: &TrapFrame, name: &str) -> ! {
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     begin(Reason::Panic);
-    log!("fatal: {info}");
+    match info.location() {
+        Some(place) => log!("fatal: panic at {place}: {}", info.message()),
+        None => log!("fatal: panic: {}", info.message()),
+    }
     backtrace(cpu::frame_pointer());
     PLATFORM.terminate(Reason::Panic)
 }
