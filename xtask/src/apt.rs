@@ -122,27 +122,32 @@ fn fetch(paths: &Paths, bundle: &Bundle) -> Result<Unpacked> {
     bail!("no suite has it:\n{}", reasons.join("\n"))
 }
 
-/// Base addresses that the machine's own sources name, the likeliest first. apt reads the sources for us, in
-/// whichever format they are; it needs neither root nor package lists for that.
-fn mirrors() -> Result<Vec<String>> {
+/// What the machine's own sources name: base address and suite of each. apt reads the sources for us, in whichever
+/// format they are; it needs neither root nor package lists for that.
+fn sources() -> Result<Vec<(String, String)>> {
     let listing = process::output(Command::new("apt-get").args(["--print-uris", "update"]))?;
-    let found: Vec<(&str, &str)> = listing
+    Ok(listing
         .lines()
         .filter_map(|line| line.strip_prefix('\'')?.split_once('\''))
         .filter_map(|(uri, _)| uri.strip_suffix("/InRelease")?.split_once("/dists/"))
-        .collect();
+        .map(|(base, suite)| (base.to_owned(), suite.to_owned()))
+        .collect())
+}
+
+/// Base addresses of Debian's archive in the machine's own sources, or all there are if none is plainly it.
+fn mirrors() -> Result<Vec<String>> {
+    let sources = sources()?;
     // Debian's main archive has SUITE and SUITE-updates side by side; a vendor's repository has not.
     let is_main = |base: &str| {
-        found
+        sources
             .iter()
-            .any(|(other, suite)| *other == base && suite.ends_with("-updates"))
+            .any(|(other, suite)| other == base && suite.ends_with("-updates"))
     };
+    let any_main = sources.iter().any(|(base, _)| is_main(base));
     let mut bases: Vec<String> = Vec::new();
-    for wanted in [true, false] {
-        for (base, _) in found.iter().filter(|(base, _)| is_main(base) == wanted) {
-            if !bases.iter().any(|known| known == base) {
-                bases.push((*base).to_owned());
-            }
+    for (base, _) in &sources {
+        if is_main(base) == any_main && !bases.contains(base) {
+            bases.push(base.clone());
         }
     }
     ensure!(
@@ -154,13 +159,14 @@ fn mirrors() -> Result<Vec<String>> {
 
 /// Names of the hosts that the machine's own sources name; none where there is no apt.
 pub fn hosts() -> Vec<String> {
-    let mut hosts: Vec<String> = mirrors()
+    let mut hosts: Vec<String> = sources()
         .unwrap_or_default()
         .iter()
-        .filter_map(|base| base.split("://").nth(1)?.split(['/', ':']).next())
+        .filter_map(|(base, _)| base.split("://").nth(1)?.split(['/', ':']).next())
         .filter(|host| host.contains('.'))
         .map(str::to_owned)
         .collect();
+    hosts.sort();
     hosts.dedup();
     hosts
 }
@@ -196,6 +202,11 @@ impl Suite {
             "Acquire::Languages=none".into(),
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".into(),
             "APT::Get::List-Cleanup=false".into(),
+            // Without network the answer is wanted soon, and as an error.
+            "APT::Update::Error-Mode=any".into(),
+            "Acquire::Retries=1".into(),
+            "Acquire::http::Timeout=20".into(),
+            "Acquire::https::Timeout=20".into(),
         ];
         if is_root() {
             // Root's cache need not be readable by apt's download user.

@@ -95,14 +95,15 @@ pub fn bare_metal_command(paths: &Paths, verb: &str) -> Result<Command> {
     Ok(cargo)
 }
 
-/// Builds the image tool, and says where it is.
+/// Builds the image tool, and says where it is. It shares xtask's own target directory and profile, and with them most
+/// of what it depends on.
 pub fn igvm_tool(paths: &Paths) -> Result<PathBuf> {
     let mut cargo = cargo(paths, "build");
     cargo
-        .args(["--release", "--package", IGVM_TOOL])
-        .env("CARGO_TARGET_DIR", paths.host());
+        .args(["--package", IGVM_TOOL])
+        .env("CARGO_TARGET_DIR", &paths.target);
     run_cargo(&mut cargo, "building the image tool")?;
-    let path = paths.host().join("release").join(IGVM_TOOL);
+    let path = paths.target.join("debug").join(IGVM_TOOL);
     if !path.is_file() {
         bail!("the package {IGVM_TOOL} has no binary of its own name");
     }

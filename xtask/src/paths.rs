@@ -12,6 +12,8 @@ use anyhow::{Context, Result};
 pub struct Paths {
     /// The workspace's root.
     pub root: PathBuf,
+    /// Cargo's target directory.
+    pub target: PathBuf,
     /// `target/macadamia`: everything that xtask makes or fetches.
     pub cache: PathBuf,
 }
@@ -35,6 +37,7 @@ impl Paths {
         Ok(Paths {
             root,
             cache: target.join("macadamia"),
+            target,
         })
     }
 
@@ -47,11 +50,6 @@ impl Paths {
     /// rebuild everything each time.
     pub fn bare(&self) -> PathBuf {
         self.cache.join("bare")
-    }
-
-    /// Cargo's target directory for host tools that xtask builds.
-    pub fn host(&self) -> PathBuf {
-        self.cache.join("host")
     }
 
     /// IGVM images, the initial RAM disk and command lines.
