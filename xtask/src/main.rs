@@ -9,6 +9,7 @@ mod compile;
 mod cpio;
 mod guest;
 mod host;
+mod monitor;
 mod packages;
 mod paths;
 mod process;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::compile::Program;
+use crate::monitor::Monitor;
 use crate::paths::Paths;
 use crate::{apt, host, packages};
 
@@ -106,6 +107,8 @@ pub struct Outcome {
     pub serial_log: PathBuf,
     /// The machine's log.
     pub machine_log: PathBuf,
+    /// QEMU's registers when the time was up; empty otherwise.
+    pub registers: String,
     /// What ran, for names of addresses.
     pub programs: &'static [Program],
 }
@@ -174,16 +177,31 @@ impl Machine {
     pub fn run(&self, paths: &Paths, watch: &Watch) -> Result<Outcome> {
         let logs = Logs::new(paths, &watch.name)?;
         let mut command = self.command(&logs);
+        let monitor = Monitor::new();
         command
             .args(["-serial", "stdio"])
+            .args(["-monitor", &monitor.option()])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(&logs.errors)?);
         let started = Instant::now();
         let mut child = self.spawn(&mut command)?;
         let output = child.stdout.take().context("no standard output")?;
-        let (end, lines) = follow(&mut child, output, watch, &logs.serial, started)?;
-        Ok(self.outcome(logs, end, started, lines))
+        let follower = Follower {
+            child: &mut child,
+            monitor: &monitor,
+            watch,
+            started,
+            registers: String::new(),
+        };
+        let (end, lines, registers) = follower.follow(output, &logs.serial)?;
+        if !registers.is_empty() {
+            fs::write(&logs.registers, &registers)?;
+        }
+        Ok(Outcome {
+            registers,
+            ..self.outcome(logs, end, started, lines)
+        })
     }
 
     /// Starts it with this terminal as its console. Ctrl-A X ends it.
@@ -196,7 +214,8 @@ impl Machine {
                 "stdio,id=console,mux=on,signal=off,logfile={}",
                 comma(&logs.serial)
             ))
-            .args(["-serial", "chardev:console"]);
+            .args(["-serial", "chardev:console"])
+            .args(["-monitor", "none"]);
         let started = Instant::now();
         let mut child = self.spawn(&mut command)?;
         let end = end_of(&mut child)?;
@@ -219,6 +238,7 @@ impl Machine {
             errors: fs::read_to_string(&logs.errors).unwrap_or_default(),
             serial_log: logs.serial,
             machine_log: logs.machine,
+            registers: String::new(),
             programs: match self.payload {
                 Payload::Snp { programs, .. } => programs,
                 Payload::Plain { .. } => &[],
@@ -239,7 +259,7 @@ impl Machine {
             .args(["-accel", "tcg,thread=multi", "-M", "q35"])
             .args(["-smp", &self.cpus.to_string()])
             .args(["-m", &format!("{}M", self.memory)])
-            .args(["-nodefaults", "-display", "none", "-monitor", "none"])
+            .args(["-nodefaults", "-display", "none"])
             .arg("-no-reboot");
         match &self.payload {
             Payload::Snp {
@@ -289,6 +309,7 @@ struct Logs {
     serial: PathBuf,
     machine: PathBuf,
     errors: PathBuf,
+    registers: PathBuf,
 }
 
 impl Logs {
@@ -299,8 +320,9 @@ impl Logs {
             serial: file("serial"),
             machine: file("machine"),
             errors: file("qemu"),
+            registers: file("registers"),
         };
-        for log in [&logs.serial, &logs.machine, &logs.errors] {
+        for log in [&logs.serial, &logs.machine, &logs.errors, &logs.registers] {
             match fs::remove_file(log) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(error).with_context(|| format!("cannot remove {}", log.display()));
@@ -312,64 +334,78 @@ impl Logs {
     }
 }
 
-/// Reads the console until QEMU ends or time is up.
-fn follow(
-    child: &mut Child,
-    mut output: impl Read + Send + 'static,
-    watch: &Watch,
-    log: &Path,
+/// One run under way.
+struct Follower<'a> {
+    child: &'a mut Child,
+    monitor: &'a Monitor,
+    watch: &'a Watch,
     started: Instant,
-) -> Result<(End, Vec<Line>)> {
-    let mut log = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
-    let (sender, chunks) = mpsc::channel::<Vec<u8>>();
-    let reader = thread::spawn(move || {
-        let mut buffer = [0; 4096];
-        while let Ok(count) = output.read(&mut buffer) {
-            if count == 0 || sender.send(buffer[..count].to_vec()).is_err() {
-                return;
-            }
-        }
-    });
-    let deadline = started + watch.limit;
-    let mut lines = Vec::new();
-    let mut partial = Vec::new();
-    let end = loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        match chunks.recv_timeout(left.min(watch.silence)) {
-            Ok(chunk) => {
-                log.write_all(&chunk)?;
-                if watch.live {
-                    let mut terminal = io::stdout().lock();
-                    terminal.write_all(&chunk)?;
-                    terminal.flush()?;
+    registers: String,
+}
+
+impl Follower<'_> {
+    /// Reads the console until QEMU ends or time is up.
+    fn follow(
+        mut self,
+        mut output: impl Read + Send + 'static,
+        log: &Path,
+    ) -> Result<(End, Vec<Line>, String)> {
+        let mut log =
+            File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
+        let (sender, chunks) = mpsc::channel::<Vec<u8>>();
+        let reader = thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count) = output.read(&mut buffer) {
+                if count == 0 || sender.send(buffer[..count].to_vec()).is_err() {
+                    return;
                 }
-                for byte in chunk {
-                    if byte == b'\n' {
-                        lines.push(line(started, &mut partial));
-                    } else {
-                        partial.push(byte);
+            }
+        });
+        let deadline = self.started + self.watch.limit;
+        let mut lines = Vec::new();
+        let mut partial = Vec::new();
+        let end = loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match chunks.recv_timeout(left.min(self.watch.silence)) {
+                Ok(chunk) => {
+                    log.write_all(&chunk)?;
+                    if self.watch.live {
+                        let mut terminal = io::stdout().lock();
+                        terminal.write_all(&chunk)?;
+                        terminal.flush()?;
+                    }
+                    for byte in chunk {
+                        if byte == b'\n' {
+                            lines.push(line(self.started, &mut partial));
+                        } else {
+                            partial.push(byte);
+                        }
                     }
                 }
+                Err(RecvTimeoutError::Disconnected) => break end_of(self.child)?,
+                Err(RecvTimeoutError::Timeout) => break self.give_up(deadline)?,
             }
-            Err(RecvTimeoutError::Disconnected) => break end_of(child)?,
-            Err(RecvTimeoutError::Timeout) => {
-                child.kill()?;
-                child.wait()?;
-                break if Instant::now() >= deadline {
-                    End::TimedOut
-                } else {
-                    End::Silent
-                };
-            }
+        };
+        if !partial.is_empty() {
+            lines.push(line(self.started, &mut partial));
         }
-    };
-    if !partial.is_empty() {
-        lines.push(line(started, &mut partial));
+        if reader.join().is_err() {
+            bail!("the console's reader failed");
+        }
+        Ok((end, lines, self.registers))
     }
-    if reader.join().is_err() {
-        bail!("the console's reader failed");
+
+    fn give_up(&mut self, deadline: Instant) -> Result<End> {
+        let end = if Instant::now() >= deadline {
+            End::TimedOut
+        } else {
+            End::Silent
+        };
+        self.registers = self.monitor.registers();
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(end)
     }
-    Ok((end, lines))
 }
 
 fn line(started: Instant, bytes: &mut Vec<u8>) -> Line {

@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use crate::build::{self, Image};
 use crate::cli::Payload;
+use crate::monitor;
 use crate::paths::Paths;
 use crate::process::last_lines;
 use crate::qemu::{End, Line, Machine, Outcome};
@@ -212,6 +213,10 @@ pub fn explanation(paths: &Paths, outcome: &Outcome, problem: &str) -> String {
     part(
         "addresses by name",
         &symbols::annotate(paths, outcome.programs, &all.join("\n")),
+    );
+    part(
+        "where the processors were",
+        &monitor::places(&outcome.registers),
     );
     part("QEMU says", &outcome.errors);
     text.push_str(&format!(

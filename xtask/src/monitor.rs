@@ -1,0 +1,88 @@
+//! A look at QEMU's processors when a run hangs: what they execute is the first thing one wants to know, and it is gone
+//! once QEMU is ended.
+
+use std::env;
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// QEMU's monitor, on a socket of its own. In the system's folder for such things, because a socket's path may have
+/// 107 bytes only.
+pub struct Monitor {
+    socket: PathBuf,
+}
+
+impl Monitor {
+    /// One for a QEMU that is about to be started.
+    pub fn new() -> Monitor {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        Monitor {
+            socket: env::temp_dir().join(format!("macadamia-{}-{number}", process::id())),
+        }
+    }
+
+    /// The value of QEMU's option `-monitor`.
+    pub fn option(&self) -> String {
+        format!("unix:{},server=on,wait=off", self.socket.display())
+    }
+
+    /// The registers of all processors, as QEMU prints them; nothing where it does not answer.
+    pub fn registers(&self) -> String {
+        self.ask("info registers -a").unwrap_or_default()
+    }
+
+    fn ask(&self, question: &str) -> Option<String> {
+        let mut stream = UnixStream::connect(&self.socket).ok()?;
+        stream
+            .set_read_timeout(Some(Duration::from_millis(500)))
+            .ok()?;
+        stream.write_all(format!("{question}\n").as_bytes()).ok()?;
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let mut answer = Vec::new();
+        let mut buffer = [0; 4096];
+        // The monitor never closes the connection; half a second of silence ends its answer.
+        while Instant::now() < deadline {
+            match stream.read(&mut buffer) {
+                Ok(count) if count > 0 => answer.extend_from_slice(&buffer[..count]),
+                _ => break,
+            }
+        }
+        Some(String::from_utf8_lossy(&answer).into_owned())
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.socket);
+    }
+}
+
+/// The lines of a register dump that tell where each processor is.
+pub fn places(registers: &str) -> String {
+    registers
+        .lines()
+        .filter(|line| {
+            line.starts_with("CPU#") || line.contains("RIP=") || line.starts_with("CR0=")
+        })
+        .map(|line| format!("{}\n", line.trim_end()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_processors_are_is_picked_out() {
+        let dump = "CPU#0\r\nRAX=1 RBX=2\r\nRIP=0012 RFL=00000246 [---Z-P-] CPL=0 II=0 A20=1 SMM=0 HLT=1\r\nES =0\r\n";
+        assert_eq!(
+            places(dump),
+            "CPU#0\nRIP=0012 RFL=00000246 [---Z-P-] CPL=0 II=0 A20=1 SMM=0 HLT=1\n"
+        );
+    }
+}
