@@ -256,7 +256,10 @@ impl Machine {
     fn command(&self, logs: &Logs) -> Command {
         let mut command = Command::new(&self.qemu);
         command
-            .args(["-accel", "tcg,thread=multi", "-M", "q35"])
+            // One thread for all processors. With a thread each, QEMU (7.2 to 11.1) races with itself: FXRSTOR on any
+            // processor rewrites the first one's hflags2 (cpu_clear_ignne), where that one keeps whether it is in a
+            // guest, and under nested paging. About one 4-vCPU run in four died of it.
+            .args(["-accel", "tcg,thread=single", "-M", "q35"])
             .args(["-smp", &self.cpus.to_string()])
             .args(["-m", &format!("{}M", self.memory)])
             .args(["-nodefaults", "-display", "none"])
