@@ -125,10 +125,10 @@ pub fn kill_tree(pid: u32) {
         doomed.extend(children(doomed[next]));
         next += 1;
     }
-    // The standard library can end direct children only; `kill` is on every system this runs on.
-    let _ = Command::new("kill")
-        .arg("-KILL")
-        .args(doomed.iter().map(u32::to_string))
+    // The standard library can end direct children only. The shell has `kill` built in; the program may be absent.
+    let list: Vec<String> = doomed.iter().map(u32::to_string).collect();
+    let _ = Command::new("sh")
+        .args(["-c", &format!("kill -KILL {}", list.join(" "))])
         .stderr(Stdio::null())
         .status();
 }
