@@ -12,13 +12,15 @@ use clap::Args;
 use crate::build::{self, Contents, Image, LinuxFiles};
 use crate::cli::Size;
 use crate::compile::{self, Program};
+use crate::figures::{Figure, json, table};
 use crate::guest;
 use crate::paths::Paths;
-use crate::qemu::{self, Machine, Outcome, Watch};
+use crate::qemu::{self, Machine};
 use crate::report;
 use crate::run;
 use crate::test::checks;
 use crate::ui::{self, Progress};
+use crate::watch::{Outcome, Watch};
 
 /// Options of `bench`.
 #[derive(Args, Clone, Debug)]
@@ -31,17 +33,6 @@ pub struct BenchOptions {
     /// QEMU's program; "newer" fetches the one of bookworm-backports
     #[arg(long, value_name = "PATH")]
     qemu: Option<PathBuf>,
-}
-
-/// One figure: what, its value, and the limit the project has set itself.
-struct Figure {
-    /// Key in the JSON file.
-    key: &'static str,
-    /// Name in the table.
-    name: &'static str,
-    value: f64,
-    unit: &'static str,
-    limit: &'static str,
 }
 
 /// Times of several boots, in seconds, ascending.
@@ -356,41 +347,6 @@ fn loaded_size(path: &Path) -> Result<u64> {
             .sum::<Option<u64>>()
     };
     sum().with_context(|| format!("{} is no ELF file", path.display()))
-}
-
-fn table(title: &str, figures: &[Figure]) -> String {
-    let mut text = format!("{title}\n\n| figure | value | limit |\n|---|---:|---:|\n");
-    for figure in figures {
-        text.push_str(&format!(
-            "| {} | {} | {} |\n",
-            figure.name,
-            format!("{} {}", number(figure.value), figure.unit).trim(),
-            figure.limit
-        ));
-    }
-    text
-}
-
-fn json(title: &str, figures: &[Figure]) -> String {
-    let rows: Vec<String> = figures
-        .iter()
-        .map(|figure| format!("  \"{}\": {}", figure.key, number(figure.value)))
-        .collect();
-    format!(
-        "{{\n  \"conditions\": \"{title}\",\n{}\n}}\n",
-        rows.join(",\n")
-    )
-}
-
-/// Two digits behind the point where there is anything; `null` for what is not known.
-fn number(value: f64) -> String {
-    if value.is_nan() {
-        "null".to_owned()
-    } else if value.fract() == 0.0 {
-        format!("{value:.0}")
-    } else {
-        format!("{value:.2}")
-    }
 }
 
 #[cfg(test)]

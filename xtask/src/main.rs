@@ -7,6 +7,7 @@ mod build;
 mod cli;
 mod compile;
 mod cpio;
+mod figures;
 mod guest;
 mod host;
 mod monitor;
@@ -17,11 +18,13 @@ mod qemu;
 mod report;
 mod run;
 mod source;
+mod suite;
 mod symbols;
 mod test;
 mod toolchain;
 mod tour;
 mod ui;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -9,9 +9,10 @@ use crate::cli::Payload;
 use crate::monitor;
 use crate::paths::Paths;
 use crate::process::last_lines;
-use crate::qemu::{End, Line, Machine, Outcome};
+use crate::qemu::Machine;
 use crate::symbols;
 use crate::tour::Tour;
+use crate::watch::{End, Line, Outcome};
 
 /// QEMU's status when the machine refuses its image.
 pub const BAD_IMAGE: i32 = 39;

@@ -13,7 +13,8 @@ use crate::build::{self, Contents, Image, LinuxFiles};
 use crate::cli::{Payload, Size, seconds, topics};
 use crate::compile::{self, Program};
 use crate::paths::Paths;
-use crate::qemu::{self, Machine, Watch};
+use crate::qemu::{self, Machine};
+use crate::watch::Watch;
 use crate::{apt, guest, report, ui};
 
 /// Options of `run`.

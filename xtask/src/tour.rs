@@ -1,6 +1,6 @@
 //! What a guest's console says: the lines of `guest/linux/init`, and the digest that the machine computed.
 
-use crate::qemu::Outcome;
+use crate::watch::Outcome;
 
 /// The facts of a tour; a fact that was not printed is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -2,40 +2,23 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use clap::Args;
+use anyhow::{Result, bail, ensure};
 
 use crate::apt;
-use crate::build::{self, Contents, Image, LinuxFiles};
+use crate::build;
 use crate::compile::{self, Program};
-use crate::guest;
 use crate::paths::Paths;
-use crate::qemu::{self, End, Machine, Outcome, Watch};
+use crate::qemu::{self, Machine};
 use crate::report;
 use crate::run;
+use crate::test::bad_images::{self, BadImage};
 use crate::test::fatal;
 use crate::test::runner::{Step, Verdict, passed};
+use crate::test::stage::Stage;
 use crate::tour::Tour;
-
-/// Options of all boots.
-#[derive(Args, Clone, Debug)]
-pub struct BootOptions {
-    /// QEMU's program; "newer" fetches the one of bookworm-backports
-    #[arg(long, value_name = "PATH")]
-    qemu: Option<PathBuf>,
-}
-
-/// What the boots share, made by the steps of [`prepare`].
-#[derive(Default)]
-pub struct Stage {
-    qemu: OnceLock<PathBuf>,
-    linux: OnceLock<(LinuxFiles, Image)>,
-    probe: OnceLock<Image>,
-    conformance: OnceLock<Image>,
-}
+use crate::watch::{End, Outcome, Watch};
 
 /// What Linux must say of itself; the rest of the tour is checked by value.
 const LINUX_SAYS: [&str; 3] = [
@@ -44,70 +27,11 @@ const LINUX_SAYS: [&str; 3] = [
     "SEV: SNP running at VMPL2.",
 ];
 
-/// The largest image without Linux, in bytes.
-pub const IMAGE_LIMIT: u64 = 2 * 1024 * 1024;
-
-/// Steps that make what the others need.
-pub fn prepare<'a>(paths: &'a Paths, stage: &'a Stage, options: &'a BootOptions) -> Vec<Step<'a>> {
-    vec![
-        Step::new("QEMU", |_| {
-            let qemu = qemu::program(paths, options.qemu.as_deref())?;
-            let version = qemu::version(&qemu)?;
-            let _ = stage.qemu.set(qemu);
-            Ok(Verdict::Passed(version))
-        }),
-        Step::new("build", |_| {
-            // The image steps build again what they need, so that one broken program fails only what it is part of.
-            let _lock = paths.lock()?;
-            compile::bare_metal(paths, &Program::ALL)?;
-            compile::igvm_tool(paths)?;
-            Ok(passed())
-        })
-        .alone(),
-        Step::new("image, conformance", |_| {
-            compile::bare_metal(paths, Program::CONFORMANCE)?;
-            let image = build::image(paths, "conformance", &Contents::Conformance)?;
-            let _ = stage.conformance.set(image);
-            Ok(passed())
-        }),
-        Step::new("image, probe", |_| {
-            compile::bare_metal(paths, Program::PROBE)?;
-            let image = build::image(paths, "probe", &Contents::Probe)?;
-            build::check(paths, &image.path)?;
-            let bytes = fs::metadata(&image.path)?.len();
-            let _ = stage.probe.set(image);
-            ensure!(
-                bytes <= IMAGE_LIMIT,
-                "{bytes} bytes; at most {IMAGE_LIMIT} are allowed"
-            );
-            Ok(Verdict::Passed(format!("{bytes} bytes")))
-        }),
-        Step::new("image, Linux", |_| {
-            compile::bare_metal(paths, Program::LINUX)?;
-            let files = {
-                let _lock = paths.lock()?;
-                let guest = guest::obtain(paths)?;
-                let command_line = paths.images().join("test-cmdline");
-                fs::write(&command_line, guest::COMMAND_LINE)?;
-                LinuxFiles {
-                    kernel: guest.kernel,
-                    initrd: guest.initrd,
-                    command_line,
-                }
-            };
-            let image = build::image(paths, "test-linux", &Contents::Linux(&files))?;
-            build::check(paths, &image.path)?;
-            let _ = stage.linux.set((files, image));
-            Ok(passed())
-        }),
-    ]
-}
-
 /// All boots.
 pub fn steps<'a>(paths: &'a Paths, stage: &'a Stage, long: bool) -> Vec<Step<'a>> {
     let boots = Boots { paths, stage };
     let mut steps = Vec::new();
-    for case in BAD_IMAGES {
+    for case in bad_images::ALL {
         steps.push(Step::new(format!("bad image: {}", case.name), move |_| {
             boots.bad_image(case)
         }));
@@ -150,12 +74,6 @@ pub fn steps<'a>(paths: &'a Paths, stage: &'a Stage, long: bool) -> Vec<Step<'a>
 struct Boots<'a> {
     paths: &'a Paths,
     stage: &'a Stage,
-}
-
-impl Stage {
-    fn need<T>(slot: &OnceLock<T>) -> Result<&T> {
-        slot.get().context("not run: its image was not made")
-    }
 }
 
 impl Boots<'_> {
@@ -384,61 +302,4 @@ impl Part {
             Part::CommandLine => "command line",
         }
     }
-}
-
-/// A way to spoil a good image.
-struct BadImage {
-    name: &'static str,
-    spoil: fn(Vec<u8>) -> Vec<u8>,
-}
-
-/// Every flip of every header byte, and directives that contradict each other, are tested on the host with the same
-/// loader; these show that the machine refuses with words.
-const BAD_IMAGES: &[BadImage] = &[
-    BadImage {
-        name: "empty",
-        // QEMU passes no module of zero bytes on, so one byte it is.
-        spoil: |_| vec![0],
-    },
-    BadImage {
-        name: "no IGVM file",
-        spoil: |good| good.iter().map(|byte| !byte).collect(),
-    },
-    BadImage {
-        name: "ends inside the fixed header",
-        spoil: |good| good[..20].to_vec(),
-    },
-    BadImage {
-        name: "ends half-way",
-        spoil: |good| good[..good.len() / 2].to_vec(),
-    },
-    BadImage {
-        name: "one byte short",
-        spoil: |good| good[..good.len() - 1].to_vec(),
-    },
-    BadImage {
-        name: "one bit of a directive flipped",
-        spoil: |mut good| {
-            good[0x40] ^= 0x10;
-            good
-        },
-    },
-    BadImage {
-        name: "wrong checksum",
-        // IGVM_FIXED_HEADER: magic, version, header offset, header size, file size, checksum.
-        spoil: |mut good| {
-            good[20] ^= 1;
-            good
-        },
-    },
-];
-
-/// Whether `boot` needs what the step of [`prepare`] makes.
-pub fn needs(boot: &Step, step: &Step) -> bool {
-    let image = match boot.name.split([':', ',']).next() {
-        Some("Linux" | "flipped byte") => "image, Linux",
-        Some("probe") => "image, probe",
-        _ => "image, conformance",
-    };
-    step.name == image || step.name == "QEMU"
 }

@@ -6,7 +6,7 @@ use std::fs;
 use anyhow::{Context, Result};
 
 use crate::paths::Paths;
-use crate::qemu::{End, Outcome};
+use crate::watch::{End, Outcome};
 
 /// The table, beside the payload that runs the cases.
 const TABLE: &str = "simulator/conformance/cases/fatal.txt";

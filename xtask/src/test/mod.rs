@@ -1,9 +1,11 @@
 //! `cargo xtask test`: every check of the project in one report.
 
+mod bad_images;
 mod boots;
 pub mod checks;
 mod fatal;
 mod runner;
+mod stage;
 
 use std::process::ExitCode;
 
@@ -30,7 +32,7 @@ pub struct TestOptions {
     #[arg(long)]
     record_counts: bool,
     #[command(flatten)]
-    boots: boots::BootOptions,
+    boots: stage::BootOptions,
 }
 
 /// `cargo xtask test`.
@@ -47,7 +49,7 @@ pub fn test(paths: &Paths, options: &TestOptions) -> Result<ExitCode> {
     };
     let mut static_checks = checks::steps(paths);
     static_checks.retain(wanted);
-    let stage = boots::Stage::default();
+    let stage = stage::Stage::default();
     let mut boots = boots::steps(paths, &stage, options.long);
     boots.retain(wanted);
     if options.list {
@@ -59,9 +61,9 @@ pub fn test(paths: &Paths, options: &TestOptions) -> Result<ExitCode> {
     let mut tally = Tally::default();
     runner::run(static_checks, &mut tally);
     if !boots.is_empty() {
-        let mut prepare = boots::prepare(paths, &stage, &options.boots);
+        let mut prepare = stage::prepare(paths, &stage, &options.boots);
         if options.filter.is_some() {
-            prepare.retain(|step| boots.iter().any(|boot| boots::needs(boot, step)));
+            prepare.retain(|step| boots.iter().any(|boot| stage::needs(boot, step)));
         }
         runner::run(prepare, &mut tally);
         runner::run(boots, &mut tally);

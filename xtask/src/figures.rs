@@ -1,0 +1,52 @@
+//! Measured figures as tables: Markdown for people, JSON for programs.
+
+/// One figure: what, its value, and the limit the project has set itself.
+pub struct Figure {
+    /// Key in the JSON file.
+    pub key: &'static str,
+    /// Name in the table.
+    pub name: &'static str,
+    /// In `unit`; not a number when it could not be had.
+    pub value: f64,
+    /// `s`, `KiB`, or nothing.
+    pub unit: &'static str,
+    /// What it must not exceed, or nothing.
+    pub limit: &'static str,
+}
+
+/// The figures as a Markdown table.
+pub fn table(title: &str, figures: &[Figure]) -> String {
+    let mut text = format!("{title}\n\n| figure | value | limit |\n|---|---:|---:|\n");
+    for figure in figures {
+        text.push_str(&format!(
+            "| {} | {} | {} |\n",
+            figure.name,
+            format!("{} {}", number(figure.value), figure.unit).trim(),
+            figure.limit
+        ));
+    }
+    text
+}
+
+/// The figures as a JSON object.
+pub fn json(title: &str, figures: &[Figure]) -> String {
+    let rows: Vec<String> = figures
+        .iter()
+        .map(|figure| format!("  \"{}\": {}", figure.key, number(figure.value)))
+        .collect();
+    format!(
+        "{{\n  \"conditions\": \"{title}\",\n{}\n}}\n",
+        rows.join(",\n")
+    )
+}
+
+/// Two digits behind the point where there is anything; `null` for what is not known.
+fn number(value: f64) -> String {
+    if value.is_nan() {
+        "null".to_owned()
+    } else if value.fract() == 0.0 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.2}")
+    }
+}
