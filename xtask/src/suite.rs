@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::apt::{MANIFEST, Unpacked, is_root};
 use crate::packages::{Bundle, KEYRING, Version};
@@ -60,12 +60,11 @@ impl Suite {
         }
         let suite = Suite { options };
         let progress = Progress::start(format!("reading the package lists of {name}"));
-        process::check(
+        transfer(
             suite
                 .command("apt-get")
                 .args(["-qq", "-o", "APT::Status-Fd=1", "update"]),
-            LIMIT,
-            |line| show_percent(&progress, line),
+            &progress,
         )?;
         progress.quiet();
         Ok(suite)
@@ -154,13 +153,12 @@ impl Suite {
                 format!("{name}={version}")
             }
         });
-        process::check(
+        transfer(
             self.command("apt-get")
                 .args(["-qq", "-o", "APT::Status-Fd=1", "download"])
                 .args(wanted)
                 .current_dir(folder),
-            LIMIT,
-            |line| show_percent(&progress, line),
+            &progress,
         )?;
         let mut bytes = 0;
         for entry in fs::read_dir(folder)? {
@@ -224,6 +222,20 @@ fn parse_dependencies(record: &str) -> Vec<(String, String)> {
             Some((name.to_owned(), version.to_owned()))
         })
         .collect()
+}
+
+/// Runs an apt command that fetches something, with progress; an error is what apt itself calls one.
+fn transfer(command: &mut Command, progress: &Progress) -> Result<()> {
+    let finished = process::run(command, LIMIT, |line| show_percent(progress, line))?;
+    if finished.status.success() {
+        return Ok(());
+    }
+    let errors: Vec<&str> = finished
+        .all
+        .lines()
+        .filter_map(|line| line.strip_prefix("E: "))
+        .collect();
+    bail!("apt-get: {}", errors.join("; "))
 }
 
 /// `dlstatus:FILE:PERCENT:TEXT`, as apt reports on its status descriptor.
