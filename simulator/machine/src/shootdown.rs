@@ -7,6 +7,9 @@ use snp_abi::Vmpl;
 
 /// How long a processor may take to leave its guest.
 const PATIENCE_MS: u64 = 10_000;
+/// When an NMI that shows no effect is sent again: with a thread for each processor QEMU can lose one, because VMRUN
+/// changes the set of pending interrupts without a lock.
+const AGAIN_MS: u64 = 5;
 
 /// Returns when every other processor that ran one of these VMPLs has left it since.
 pub fn flush(vmpls: [bool; Vmpl::COUNT]) {
@@ -31,12 +34,17 @@ pub fn flush(vmpls: [bool; Vmpl::COUNT]) {
         let Some(exits) = waiting[other.index()] else {
             continue;
         };
+        let mut again = Deadline::after_ms(AGAIN_MS);
         while other.exits() == exits && other.running_vmpl().is_some() {
             assert!(
                 !deadline.passed(),
                 "processor {} does not leave its guest for a TLB shoot-down",
                 other.index()
             );
+            if again.passed() {
+                lapic::send_nmi(other.apic_id());
+                again = Deadline::after_ms(AGAIN_MS);
+            }
             cpu::relax();
         }
     }
