@@ -12,7 +12,7 @@
 //! | [`vcpu`] | VMPLs, events, sleeping |
 //! | [`exits`] | why a guest was left |
 //! | [`ghcb`], [`apic`] | what it asks for |
-//! | [`trace`], [`diagnosis`], [`exit_status`] | what the person in front of it sees |
+//! | [`trace`], [`diagnosis`], [`exit_status`], [`watch`] | what the person in front of it sees |
 //!
 //! What is allowed and what an instruction returns is decided in the crate `snp-model`.
 #![no_std]
@@ -42,6 +42,7 @@ mod shootdown;
 mod svm;
 mod trace;
 mod vcpu;
+mod watch;
 
 use arch::lock::Once;
 use arch::pvh::StartInfo;

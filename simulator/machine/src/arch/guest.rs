@@ -50,6 +50,12 @@ pub fn write(hpa: u64, bytes: &[u8]) {
     unsafe { phys::write(hpa, bytes) };
 }
 
+/// Copies out of guest memory.
+pub fn read(hpa: u64, bytes: &mut [u8]) {
+    check(hpa, bytes.len());
+    phys::read(hpa, bytes);
+}
+
 /// Fills guest memory with zeros.
 pub fn zero(hpa: u64, len: usize) {
     check(hpa, len);

@@ -51,6 +51,7 @@ fn output(port: u16, size: u8, value: u32) {
     }
     if port == PM1_CONTROL && value as u16 & SLEEP_ENABLE != 0 {
         crate::trace::print_counts();
+        crate::watch::check();
     }
     match size {
         1 => cpu::out8(port, value as u8),

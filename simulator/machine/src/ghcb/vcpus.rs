@@ -51,6 +51,9 @@ pub fn create(
     if wrong || features & SevFeatures::SNP_ACTIVE.bits() == 0 {
         return invalid("SEV_FEATURES in RAX", features);
     }
+    if vmpl != Vmpl::Vmpl0 {
+        crate::watch::begin();
+    }
     vcpu::fix_features(vmpl, features);
     requests::start(target.index(), vmpl, vmsa, action == ApAction::Create);
     Reply::OK
