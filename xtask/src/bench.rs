@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: the figures of the README, all from one run on one machine.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use clap::Args;
 use crate::build::{self, Contents, Image, LinuxFiles};
 use crate::cli::Size;
 use crate::compile::{self, Program};
+use crate::elf;
 use crate::figures::{Figure, json, table};
 use crate::guest;
 use crate::paths::Paths;
@@ -267,7 +268,10 @@ fn figures(
     }
     let ring_0 = checks::ring_0_counts(paths)?;
     let all_unsafes: usize = checks::count_crates(paths)?.values().sum();
-    let kernel = loaded_size(&Program::Svsm.path(paths))?;
+    let kernel: u64 = elf::segments(&Program::Svsm.path(paths))?
+        .iter()
+        .map(|segment| segment.size)
+        .sum();
     figures.extend([
         figure(
             "reserved",
@@ -320,33 +324,6 @@ fn figures(
         ),
     ]);
     Ok(figures)
-}
-
-/// Bytes that an ELF file takes in memory: the sum of its loadable segments.
-fn loaded_size(path: &Path) -> Result<u64> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let field = |at: usize, size: usize| -> Option<u64> {
-        let bytes = bytes.get(at..at + size)?;
-        Some(
-            bytes
-                .iter()
-                .rev()
-                .fold(0, |value, byte| value << 8 | u64::from(*byte)),
-        )
-    };
-    // ELF64: e_phoff at 0x20, e_phentsize at 0x36, e_phnum at 0x38; p_type at 0, p_memsz at 0x28.
-    let sum = || {
-        let table = field(0x20, 8)? as usize;
-        let size = field(0x36, 2)? as usize;
-        (0..field(0x38, 2)? as usize)
-            .map(|index| {
-                let header = table.checked_add(index * size)?;
-                let is_load = field(header, 4)? == 1;
-                Some(if is_load { field(header + 0x28, 8)? } else { 0 })
-            })
-            .sum::<Option<u64>>()
-    };
-    sum().with_context(|| format!("{} is no ELF file", path.display()))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod build;
 mod cli;
 mod compile;
 mod cpio;
+mod elf;
 mod figures;
 mod guest;
 mod host;

@@ -183,10 +183,7 @@ impl Machine {
     fn command(&self, logs: &Logs) -> Command {
         let mut command = Command::new(&self.qemu);
         command
-            // One thread for all processors. With a thread each, QEMU (7.2 to 11.1) races with itself: FXRSTOR on any
-            // processor rewrites the first one's hflags2 (cpu_clear_ignne), where that one keeps whether it is in a
-            // guest, and under nested paging. About one 4-vCPU run in four died of it.
-            .args(["-accel", "tcg,thread=single", "-M", "q35"])
+            .args(["-M", "q35"])
             .args(["-smp", &self.cpus.to_string()])
             .args(["-m", &format!("{}M", self.memory)])
             .args(["-nodefaults", "-display", "none"])
@@ -200,6 +197,10 @@ impl Machine {
                 programs: _,
             } => {
                 command
+                    // One thread for all processors. With a thread each, QEMU (7.2 to 11.1) races with itself: FXRSTOR
+                    // on any processor rewrites the first one's hflags2 (cpu_clear_ignne), where that one keeps whether
+                    // it is in a guest, and under nested paging. About one 4-vCPU run in four died of it.
+                    .args(["-accel", "tcg,thread=single"])
                     // 48 bits, because the C-bit is bit 47 of a nested page walk's address.
                     .args(["-cpu", "max,+svm,+npt,phys-bits=48"])
                     .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"])
@@ -222,6 +223,8 @@ impl Machine {
                 command_line,
             } => {
                 command
+                    // As QEMU does it by itself: a thread each.
+                    .args(["-accel", "tcg,thread=multi"])
                     .args(["-cpu", "max,phys-bits=48"])
                     .arg("-kernel")
                     .arg(kernel)

@@ -27,6 +27,9 @@ const LINUX_SAYS: [&str; 3] = [
     "SEV: SNP running at VMPL2.",
 ];
 
+/// What the machine says when the SVSM's constant memory is as it was, and none of it is open to the guest.
+const CANARY: &str = "watched memory is unchanged";
+
 /// All boots.
 pub fn steps<'a>(paths: &'a Paths, stage: &'a Stage, long: bool) -> Vec<Step<'a>> {
     let boots = Boots { paths, stage };
@@ -37,15 +40,9 @@ pub fn steps<'a>(paths: &'a Paths, stage: &'a Stage, long: bool) -> Vec<Step<'a>
         }));
     }
     steps.push(Step::new("conformance", move |_| boots.conformance()));
-    match fatal::read(paths) {
-        Ok(cases) => steps.extend(cases.into_iter().map(|case| {
-            Step::new(format!("conformance: {}", case.name), move |_| {
-                boots.fatal(&case)
-            })
-        })),
-        Err(error) => steps.push(Step::new("conformance: table", move |_| Err(error))),
-    }
+    steps.extend(boots.fatal_cases(fatal::CONFORMANCE));
     steps.push(Step::new("probe, 1 vCPU", move |_| boots.probe(1)));
+    steps.extend(boots.fatal_cases(fatal::PROBE));
     steps.push(Step::new("probe, 4 vCPUs", move |_| boots.probe(4)).alone());
     for part in [Part::Kernel, Part::Initrd, Part::CommandLine] {
         steps.push(Step::new(
@@ -76,7 +73,28 @@ struct Boots<'a> {
     stage: &'a Stage,
 }
 
-impl Boots<'_> {
+impl<'a> Boots<'a> {
+    /// A step for every line of a table of fatal cases.
+    fn fatal_cases(self, table: &'static str) -> Vec<Step<'a>> {
+        let payload = if table == fatal::PROBE {
+            "probe"
+        } else {
+            "conformance"
+        };
+        match fatal::read(self.paths, table) {
+            Ok(cases) => cases
+                .into_iter()
+                .map(|case| {
+                    let name = format!("{payload}: {}", case.name);
+                    Step::new(name, move |_| self.fatal(&case, table))
+                })
+                .collect(),
+            Err(error) => {
+                vec![Step::new(format!("{payload}: table"), move |_| Err(error))]
+            }
+        }
+    }
+
     fn machine(
         &self,
         programs: &'static [Program],
@@ -180,12 +198,21 @@ impl Boots<'_> {
         )))
     }
 
+    /// The probe, with a canary over what of the SVSM's memory must not change: the machine takes its digest before the
+    /// guest exists and compares when the guest powers off.
     fn probe(&self, cpus: u32) -> Result<Verdict> {
         let image = Stage::need(&self.stage.probe)?;
-        let machine = self.machine(Program::PROBE, &image.path, Vec::new(), (cpus, 512))?;
+        let mut machine = self.machine(Program::PROBE, &image.path, Vec::new(), (cpus, 512))?;
+        if let qemu::Payload::Snp { options, .. } = &mut machine.payload {
+            *options = segments::watch_option(self.paths)?;
+        }
         let outcome = self.boot(&machine, &format!("probe-{cpus}"), 300)?;
-        let problem =
-            report::probe_problem(&outcome).or_else(|| report::digest_problem(&outcome, image));
+        let problem = report::probe_problem(&outcome)
+            .or_else(|| report::digest_problem(&outcome, image))
+            .or_else(|| {
+                (!outcome.machine_text().contains(CANARY))
+                    .then(|| format!("the machine did not say {CANARY:?}"))
+            });
         self.judge(&outcome, problem)?;
         Ok(Verdict::Passed(report::cases(&outcome)))
     }
@@ -200,13 +227,17 @@ impl Boots<'_> {
         Ok(Verdict::Passed(report::cases(&outcome)))
     }
 
-    fn fatal(&self, case: &fatal::Case) -> Result<Verdict> {
-        let image = Stage::need(&self.stage.conformance)?;
+    fn fatal(&self, case: &fatal::Case, table: &str) -> Result<Verdict> {
+        let (programs, image) = if table == fatal::PROBE {
+            (Program::PROBE, Stage::need(&self.stage.probe)?)
+        } else {
+            (Program::CONFORMANCE, Stage::need(&self.stage.conformance)?)
+        };
         let name = format!("case-{}", case.name);
         let choice = self.paths.images().join(&name);
         fs::write(&choice, &case.name)?;
         let files = vec![(boot_abi::fw_cfg::TEST_CASE, choice)];
-        let machine = self.machine(Program::CONFORMANCE, &image.path, files, (case.cpus, 256))?;
+        let machine = self.machine(programs, &image.path, files, (case.cpus, 256))?;
         let outcome = self.boot(&machine, &name, 30)?;
         self.judge(&outcome, case.problem(&outcome))?;
         Ok(passed())

@@ -1,5 +1,5 @@
-//! The conformance payload's fatal cases: what a guest may do on hardware only once. Each is a boot of its own, which
-//! the machine must end with the right diagnosis.
+//! Fatal cases of the test payloads: what a guest may do on hardware only once. Each is a boot of its own, which the
+//! machine must end with the right diagnosis.
 
 use std::fs;
 
@@ -8,8 +8,10 @@ use anyhow::{Context, Result};
 use crate::paths::Paths;
 use crate::watch::{End, Outcome};
 
-/// The table, beside the payload that runs the cases.
-const TABLE: &str = "simulator/conformance/cases/fatal.txt";
+/// The conformance payload's table.
+pub const CONFORMANCE: &str = "simulator/conformance/cases/fatal.txt";
+/// The probe's.
+pub const PROBE: &str = "guest/probe/cases/fatal.txt";
 
 /// One line of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,15 +44,15 @@ impl Case {
     }
 }
 
-/// All cases.
-pub fn read(paths: &Paths) -> Result<Vec<Case>> {
-    let text = fs::read_to_string(paths.root.join(TABLE))
-        .with_context(|| format!("cannot read {TABLE}"))?;
+/// All cases of a table.
+pub fn read(paths: &Paths, table: &str) -> Result<Vec<Case>> {
+    let text = fs::read_to_string(paths.root.join(table))
+        .with_context(|| format!("cannot read {table}"))?;
     text.lines()
         .filter(|line| !line.starts_with('#') && !line.trim().is_empty())
         .map(|line| {
             parse(line).with_context(|| {
-                format!("{TABLE}: wanted NAME | CPUS | STATUS | TEXT, found {line:?}")
+                format!("{table}: wanted NAME | CPUS | STATUS | TEXT, found {line:?}")
             })
         })
         .collect()
