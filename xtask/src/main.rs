@@ -18,6 +18,7 @@ mod process;
 mod qemu;
 mod report;
 mod run;
+mod segments;
 mod source;
 mod suite;
 mod symbols;

@@ -13,6 +13,7 @@ use crate::paths::Paths;
 use crate::qemu::{self, Machine};
 use crate::report;
 use crate::run;
+use crate::segments;
 use crate::test::bad_images::{self, BadImage};
 use crate::test::fatal;
 use crate::test::runner::{Step, Verdict, passed};
