@@ -12,7 +12,9 @@ pub fn parse(line: &str) {
             ("count", None) => trace::count_exits(),
             ("watch", Some(list)) => {
                 if let Err(range) = watch::set(list) {
-                    say!("watch: '{range}' is not GPA+BYTES in whole pages, hexadecimal, or one too many");
+                    say!(
+                        "watch: '{range}' is not GPA+BYTES in whole pages, hexadecimal, or one too many"
+                    );
                 }
             }
             (name, _) => say!("{}", OptionError::UnknownOption(name)),

@@ -107,7 +107,10 @@ fn closed_pages() -> u64 {
                     let gpa = backing.gpa + offset;
                     stop_without_vcpu(
                         ExitStatus::Diagnosis,
-                        format_args!("page {gpa:#x} of VMPL0 is open to VMPL{}: {given:?}", vmpl as u8),
+                        format_args!(
+                            "page {gpa:#x} of VMPL0 is open to VMPL{}: {given:?}",
+                            vmpl as u8
+                        ),
                     );
                 }
             }
