@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::apt;
 use crate::build;
@@ -19,6 +19,7 @@ use crate::test::fatal;
 use crate::test::runner::{Step, Verdict, passed};
 use crate::test::stage::Stage;
 use crate::tour::Tour;
+use crate::ui::Progress;
 use crate::watch::{End, Outcome, Watch};
 
 /// What Linux must say of itself; the rest of the tour is checked by value.
@@ -27,6 +28,9 @@ const LINUX_SAYS: [&str; 3] = [
     "SEV: Status: SEV SEV-ES SEV-SNP",
     "SEV: SNP running at VMPL2.",
 ];
+
+/// Boots in the step that repeats one.
+const REPEATS: u32 = 20;
 
 /// What the machine says when the SVSM's constant memory is as it was, and none of it is open to the guest.
 const CANARY: &str = "watched memory is unchanged";
@@ -61,6 +65,8 @@ pub fn steps<'a>(paths: &'a Paths, stage: &'a Stage, long: bool) -> Vec<Step<'a>
         steps.push(Step::new(name, move |_| boots.linux(None, cpus, memory)).alone());
     }
     if long {
+        let name = format!("Linux, 2 vCPUs, 1024 MiB, {REPEATS} boots");
+        steps.push(Step::new(name, move |progress| boots.repeated(progress)).alone());
         let name = "Linux, 2 vCPUs, 512 MiB, newer QEMU";
         steps.push(Step::new(name, move |_| boots.on_newer_qemu()).alone());
     }
@@ -156,6 +162,16 @@ impl<'a> Boots<'a> {
         let version = qemu::version(&newer)?;
         self.linux(Some(newer), 2, 512)?;
         Ok(Verdict::Passed(format!("QEMU {version}")))
+    }
+
+    /// The same boot many times: what goes wrong only sometimes is mostly an interrupt at the wrong moment.
+    fn repeated(&self, progress: &Progress) -> Result<Verdict> {
+        for boot in 1..=REPEATS {
+            progress.detail(&format!("{boot} of {REPEATS}"));
+            self.linux(None, 2, 1024)
+                .with_context(|| format!("boot {boot} of {REPEATS}"))?;
+        }
+        Ok(passed())
     }
 
     fn linux(&self, qemu: Option<PathBuf>, cpus: u32, memory: u64) -> Result<Verdict> {

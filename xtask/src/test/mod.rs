@@ -22,7 +22,7 @@ pub struct TestOptions {
     /// Only the steps whose names contain this
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// Also what takes long: boots with 2 and 8 vCPUs, with 512 MiB and 4 GiB, and on a newer QEMU
+    /// Also what takes long: boots with 2 and 8 vCPUs, with 512 MiB and 4 GiB, on a newer QEMU, and one many times over
     #[arg(long)]
     long: bool,
     /// Print the names of the steps and run none
@@ -72,7 +72,7 @@ pub fn test(paths: &Paths, options: &TestOptions) -> Result<ExitCode> {
         ui::say(format!("\nfailed: {}", tally.failed.join(", ")));
     }
     if !options.long && options.filter.is_none() {
-        ui::say("\n`cargo xtask test --long` adds more sizes and a newer QEMU.");
+        ui::say("\n`cargo xtask test --long` adds more sizes, a newer QEMU, and repeated boots.");
     }
     ui::say(tally.line());
     Ok(if tally.failed.is_empty() {
