@@ -132,8 +132,9 @@ pub fn relax() {
     core::hint::spin_loop();
 }
 
-/// Takes what interrupts are pending, then turns them off again.
-pub fn take_interrupts() {
+/// Takes one pending interrupt, if there is one: its handler returns with interrupts off. More stay in the APIC until the
+/// guest can take them, so that its EOI always means the one that it serves.
+pub fn take_interrupt() {
     // SAFETY: all 256 vectors have handlers (arch::idt), which touch per-CPU atomics only.
     unsafe { asm!("sti", "nop", "nop", "cli", options(nomem, nostack)) };
 }

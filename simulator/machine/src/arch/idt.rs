@@ -9,6 +9,7 @@ use core::arch::{asm, global_asm};
 
 const NMI: u64 = 2;
 const PAGE_FAULT: u64 = 14;
+const RFLAGS_IF: u64 = 1 << 9;
 const FIRST_INTERRUPT: u64 = 32;
 
 global_asm!(
@@ -159,6 +160,8 @@ pub fn wait(flag: &core::sync::atomic::AtomicU32) {
 extern "sysv64" fn trap(frame: &mut TrapFrame) {
     if frame.vector >= FIRST_INTERRUPT {
         percpu::this().note_interrupt(frame.vector as u8);
+        // One at a time (cpu::take_interrupt).
+        frame.rflags &= !RFLAGS_IF;
         return;
     }
     if frame.vector == NMI {

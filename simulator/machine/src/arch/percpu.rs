@@ -102,7 +102,7 @@ impl PerCpu {
     }
 
     /// Notes an interrupt; called by its handler.
-    pub(super) fn note_interrupt(&self, vector: u8) {
+    pub fn note_interrupt(&self, vector: u8) {
         self.pending[usize::from(vector >> 6)].fetch_or(1 << (vector & 63), Ordering::Relaxed);
     }
 

@@ -27,7 +27,11 @@ pub fn handle(vcpu: &mut Vcpu) {
         return vcpu.raise(Event::gp0());
     }
     match code {
-        exit::INTR => crate::arch::cpu::take_interrupts(),
+        // The guest can take an interrupt: without V_INTR_MASKING its own IF decides when a physical one is noticed.
+        exit::INTR => {
+            crate::arch::cpu::take_interrupt();
+            vcpu.interrupt_window();
+        }
         // Taken when the wrapper set GIF; kicks are looked at before the next entry.
         exit::NMI | exit::SMI | exit::INIT => {}
         exit::VINTR => vcpu.interrupt_window(),

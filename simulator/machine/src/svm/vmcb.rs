@@ -101,8 +101,6 @@ pub mod misc2 {
 
 /// `interrupt_control`: a virtual interrupt is requested.
 pub const V_IRQ: u32 = 1 << 8;
-/// `interrupt_control`: physical interrupts obey the host's RFLAGS.IF.
-pub const V_INTR_MASKING: u32 = 1 << 24;
 /// `interrupt_control`: virtual TPR.
 pub const V_TPR: u32 = 0xF;
 /// `interrupt_shadow`: the last instruction blocks interrupts for one more.

@@ -7,6 +7,7 @@ use crate::svm::vmcb::{EVENT_VALID, SHADOW, V_IRQ, V_TPR, misc1};
 use crate::trace;
 use snp_abi::{SevFeatures, Vmpl};
 use snp_model::decode::Kind;
+use snp_model::event;
 use snp_model::trace::Topic;
 
 const RFLAGS_IF: u64 = 1 << 9;
@@ -83,7 +84,7 @@ impl Vcpu {
         if free && !shadow && self.interrupts_on() && self.deliverable(vmpl) == Some(vector) {
             trace!(self, Topic::Irq, "interrupt {vector:#x}");
             self.cpu.clear_interrupt(vector);
-            self.block.control.event_injection = EVENT_VALID | u64::from(vector);
+            self.deliver_interrupt(vector);
             return;
         }
         // Ask for an exit as soon as the guest can take it.
@@ -91,6 +92,35 @@ impl Vcpu {
         control.interrupt_control |= V_IRQ | u32::from(vector >> 4) << V_PRIORITY_SHIFT;
         control.interrupt_vector = vector.into();
         control.intercept_misc1 |= misc1::VINTR;
+    }
+
+    /// Delivers an interrupt in software. Not by EVENTINJ: QEMU delivers that one a second time if its loop is asked to stop
+    /// at that moment, because its VMRUN leaves the vector as a pending exception.
+    fn deliver_interrupt(&mut self, vector: u8) {
+        let vmpl = self.vmpl();
+        let mut memory = crate::memory::lock();
+        let mut checked = crate::memory::Checked {
+            memory: &mut memory,
+            vmpl,
+        };
+        let what = event::Event::interrupt(vector);
+        let result = event::deliver(&mut self.block.state, &mut checked, crate::GEOMETRY, what);
+        drop(memory);
+        match result {
+            Ok(event::Delivered::Entered { .. }) => self.block.control.interrupt_shadow = 0,
+            Ok(event::Delivered::Shutdown) => crate::exits::shutdown(self),
+            Err(event::DeliveryError::Nested { violation, .. })
+                if crate::exits::npf::solve(self, violation) =>
+            {
+                // Later: it stays pending.
+                self.cpu.note_interrupt(vector);
+            }
+            Err(error) => crate::diagnosis::stop(
+                self,
+                crate::exit_status::ExitStatus::Diagnosis,
+                format_args!("interrupt {vector:#x} cannot be delivered: {error}"),
+            ),
+        }
     }
 
     /// The guest can take an interrupt now. QEMU 7.2 forgets the interrupt shadow when it enters a guest, so this can come

@@ -17,7 +17,7 @@ use crate::memory;
 use crate::svm::bitmaps::Bitmaps;
 use crate::svm::npt::Tables;
 use crate::svm::registers;
-use crate::svm::vmcb::{GuestBlock, V_INTR_MASKING, misc1, misc2};
+use crate::svm::vmcb::{GuestBlock, misc1, misc2};
 use crate::svm::vmrun::Svm;
 use crate::{exits, trace};
 pub use instruction::FetchFailure;
@@ -91,7 +91,6 @@ impl Vcpu {
         c.iopm_base = bitmaps.io;
         c.msrpm_base = bitmaps.msr;
         c.asid = 1;
-        c.interrupt_control = V_INTR_MASKING;
         c.nested_control = 1;
         let ghcb = crate::arch::frames::allocate_value::<Ghcb>()?;
         let cpu = percpu::this();
@@ -179,7 +178,6 @@ impl Vcpu {
     pub fn run(mut self) -> ! {
         loop {
             self.take_requests();
-            crate::arch::cpu::take_interrupts();
             if !self.choose() {
                 self.sleep();
                 continue;

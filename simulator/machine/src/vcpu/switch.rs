@@ -3,7 +3,7 @@
 use super::{LevelState, Vcpu, features_of, fix_features, level};
 use crate::exit_status::ExitStatus;
 use crate::svm::registers;
-use crate::svm::vmcb::{V_INTR_MASKING, V_TPR};
+use crate::svm::vmcb::V_TPR;
 use crate::{diagnosis, memory};
 use snp_abi::Vmpl;
 use zerocopy::FromZeros;
@@ -41,7 +41,7 @@ impl Vcpu {
         level.ran = true;
         let c = &mut self.block.control;
         c.interrupt_shadow = level.shadow;
-        c.interrupt_control = V_INTR_MASKING | level.tpr;
+        c.interrupt_control = level.tpr;
         self.reinject = core::mem::take(&mut level.reinject);
         self.loaded = Some(vmpl);
         true
