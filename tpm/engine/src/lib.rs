@@ -5,6 +5,7 @@
 extern crate alloc;
 
 pub mod buf;
+pub mod crypto;
 pub mod platform;
 pub mod rc;
 
