@@ -1,0 +1,52 @@
+//! What a command's handler works on.
+
+use crate::auth::AuthArea;
+use crate::codec::{Params, Writer};
+use crate::command_table::CommandInfo;
+use crate::crypto::drbg::Drbg;
+use crate::limits::MAX_HANDLES;
+use crate::platform::Platform;
+use crate::rc::{Rc, Result};
+use crate::state::{Mode, State};
+
+/// One command that is being executed: its handles are checked and authorized, its first parameter is decrypted.
+pub(crate) struct Context<'a> {
+    /// The TPM.
+    pub s: &'a mut State,
+    /// What is outside.
+    pub platform: &'a mut dyn Platform,
+    /// The command's row of the table.
+    pub info: &'static CommandInfo,
+    /// Where the command came from.
+    pub locality: u8,
+    /// The handle area, zero where there is none.
+    pub handles: [u32; MAX_HANDLES],
+    /// The parameters, not read yet.
+    pub params: Params<'a>,
+    /// The response's parameters.
+    pub out: Writer<'a>,
+    /// The response's handle, for commands that return one.
+    pub out_handle: u32,
+    /// The sessions of the command.
+    pub auth: AuthArea,
+}
+
+impl Context<'_> {
+    /// Handle `n`, from 0.
+    pub fn handle(&self, n: usize) -> u32 {
+        self.handles.get(n).copied().unwrap_or(0)
+    }
+
+    /// The random number generator, seeded anew where that is due. Without entropy the TPM goes into failure mode.
+    pub fn rng(&mut self) -> Result<&mut Drbg> {
+        if self.s.drbg.needs_reseed() {
+            let mut seed = zeroize::Zeroizing::new([0; 48]);
+            if self.platform.entropy(seed.as_mut()).is_err() {
+                self.s.mode = Mode::Failure;
+                return Err(Rc::FAILURE);
+            }
+            self.s.drbg.reseed(seed.as_ref());
+        }
+        Ok(&mut self.s.drbg)
+    }
+}

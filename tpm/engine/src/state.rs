@@ -1,0 +1,203 @@
+//! The state of a TPM: what outlasts power (records of the store, see [`crate::persist`]), what outlasts a Shutdown(STATE),
+//! what is lost.
+
+use crate::buf::Secret;
+use crate::clock::Clock;
+use crate::crypto::drbg::Drbg;
+use crate::limits::{MAX_AUTH, PCR_COUNT};
+use crate::nv::NvStore;
+use crate::object::Objects;
+use crate::pcr::Pcrs;
+use crate::persist::Dirty;
+use crate::session::Sessions;
+use crate::types::{Digest, HashAlg};
+
+/// A hierarchy's or entity's policy: TPMT_HA where NULL means none.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    /// `None`: there is no policy.
+    pub hash: Option<HashAlg>,
+    /// As long as the hash says, or empty.
+    pub digest: Digest,
+}
+
+/// Authorization value and policy of a hierarchy.
+#[derive(Clone, Default)]
+pub struct Authorization {
+    /// Without zeros at its end.
+    pub auth: Secret<MAX_AUTH>,
+    /// The policy.
+    pub policy: Policy,
+}
+
+/// What one hierarchy's keys and tickets come from.
+#[derive(Clone, Default)]
+pub struct Seeds {
+    /// Primary seed.
+    pub seed: Secret<MAX_AUTH>,
+    /// Proof value.
+    pub proof: Secret<MAX_AUTH>,
+}
+
+/// How the last session of the TPM ended (Part 1 §12.2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Shutdown {
+    /// It did not, or something changed since: not orderly.
+    #[default]
+    None,
+    /// TPM2_Shutdown(CLEAR).
+    Clear,
+    /// TPM2_Shutdown(STATE).
+    State,
+}
+
+/// Protection against dictionary attacks (Part 1 §17.8).
+#[derive(Clone, Debug)]
+pub struct DictionaryAttack {
+    /// Failures that count.
+    pub failed_tries: u32,
+    /// Failures that lead to lockout.
+    pub max_tries: u32,
+    /// Seconds after which one failure is forgotten; zero disables the protection.
+    pub recovery_time: u32,
+    /// Seconds after a failed use of lockoutAuth before its next use; zero: until the next TPM Reset.
+    pub lockout_recovery: u32,
+    /// Whether lockoutAuth can be used.
+    pub lockout_auth_enabled: bool,
+    /// Milliseconds of [`Clock`] when the last failure was counted or forgotten.
+    pub self_heal_timer: u64,
+    /// Milliseconds of [`Clock`] when lockoutAuth failed last.
+    pub lockout_timer: u64,
+}
+
+/// What outlasts everything but manufacture; one record of the store.
+#[derive(Clone)]
+pub struct Permanent {
+    /// Owner (storage) hierarchy.
+    pub owner: Authorization,
+    /// Endorsement hierarchy.
+    pub endorsement: Authorization,
+    /// Lockout.
+    pub lockout: Authorization,
+    /// EPS and ehProof.
+    pub endorsement_seeds: Seeds,
+    /// SPS and shProof.
+    pub owner_seeds: Seeds,
+    /// PPS and phProof.
+    pub platform_seeds: Seeds,
+    /// disableClear.
+    pub disable_clear: bool,
+    /// Dictionary attack protection.
+    pub da: DictionaryAttack,
+    /// Banks that PCRs have from the next TPM Reset on, as bits by [`crate::pcr::bank_of`].
+    pub pcr_allocated: [u32; crate::pcr::BANKS],
+    /// Policies of PCR groups: one group, with PCRs 20-22 as in the PC Client profile of the oracle; see pcr.rs.
+    pub pcr_policy: Policy,
+    /// TPM Resets since the last Clear (resetCount).
+    pub reset_count: u32,
+    /// Clears and TPM Resets of all time: never repeats.
+    pub total_reset_count: u64,
+    /// Greatest value that any deleted NV counter had.
+    pub max_counter: u64,
+    /// Hash of command audit.
+    pub audit_hash: HashAlg,
+    /// auditCounter.
+    pub audit_counter: u64,
+    /// Commands that are audited: bit n is command code 0x11F + n.
+    pub audit_commands: [u8; 16],
+    /// Commands that need physical presence, numbered likewise.
+    pub pp_commands: [u8; 16],
+    /// TPM2_SetAlgorithmSet's value.
+    pub algorithm_set: u32,
+    /// How the TPM was shut down last.
+    pub shutdown: Shutdown,
+    /// Clock at the last commit, in milliseconds.
+    pub clock: u64,
+    /// Whether Clock is known not to have gone back (TPMS_CLOCK_INFO.safe).
+    pub clock_safe: bool,
+    /// Version of the function from seed and template to a primary key; 1 today.
+    pub derivation_version: u32,
+}
+
+/// STATE_RESET data: kept by Shutdown(STATE) and Startup, new at TPM Reset.
+#[derive(Clone)]
+pub struct ResetData {
+    /// Seed and proof of the null hierarchy.
+    pub null_seeds: Seeds,
+    /// TPM Clears since the last TPM Reset... counted as in TPMS_CONTEXT (clearCount).
+    pub clear_count: u32,
+    /// restartCount.
+    pub restart_count: u32,
+    /// Number of the next saved object context.
+    pub object_context_id: u64,
+    /// pcrUpdateCounter.
+    pub pcr_counter: u32,
+    /// Digest of the commands that were audited.
+    pub audit_digest: Digest,
+    /// Counter of TPM2_Commit / TPM2_EC_Ephemeral.
+    pub commit_counter: u64,
+    /// What their scalars come from.
+    pub commit_nonce: Secret<MAX_AUTH>,
+    /// Which of the last commits are not used yet.
+    pub commit_array: [u8; 16],
+}
+
+/// STATE_CLEAR data: kept by Shutdown(STATE) and Startup(STATE).
+#[derive(Clone)]
+pub struct ClearData {
+    /// shEnable.
+    pub owner_enabled: bool,
+    /// ehEnable.
+    pub endorsement_enabled: bool,
+    /// phEnableNV.
+    pub platform_nv_enabled: bool,
+    /// Platform hierarchy.
+    pub platform: Authorization,
+    /// Authorization values of the PCRs that can have one.
+    pub pcr_auth: [Secret<MAX_AUTH>; PCR_COUNT],
+}
+
+/// Where the TPM is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// _TPM_Init was seen, TPM2_Startup not.
+    Initialized,
+    /// TPM2_Startup succeeded.
+    Running,
+    /// Only TPM2_GetTestResult and TPM2_GetCapability work.
+    Failure,
+}
+
+/// The whole state.
+pub struct State {
+    /// Where the TPM is in its life.
+    pub mode: Mode,
+    /// phEnable.
+    pub platform_enabled: bool,
+    /// What outlasts power.
+    pub perm: Permanent,
+    /// What a TPM Reset makes anew.
+    pub reset: ResetData,
+    /// What a TPM Restart makes anew.
+    pub clear: ClearData,
+    /// Platform Configuration Registers.
+    pub pcr: Pcrs,
+    /// Loaded and persistent objects, sequences.
+    pub objects: Objects,
+    /// Sessions.
+    pub sessions: Sessions,
+    /// NV indices.
+    pub nv: NvStore,
+    /// Time.
+    pub clock: Clock,
+    /// Random numbers.
+    pub drbg: Drbg,
+    /// Records that differ from the store.
+    pub dirty: Dirty,
+    /// Locality of the last _TPM_Hash_Start (or 0).
+    pub startup_locality: u8,
+    /// Whether a _TPM_Hash sequence ran before Startup (H-CRTM), and whether D-RTM ran since.
+    pub drtm: bool,
+    /// The tpmEstablished flag.
+    pub established: bool,
+}
