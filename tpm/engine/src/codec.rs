@@ -39,10 +39,7 @@ impl<'a> Reader<'a> {
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let (head, rest) = self
-            .rest
-            .split_first_chunk()
-            .ok_or(Rc::INSUFFICIENT)?;
+        let (head, rest) = self.rest.split_first_chunk().ok_or(Rc::INSUFFICIENT)?;
         self.rest = rest;
         Ok(*head)
     }
@@ -164,7 +161,11 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// SIZE: the buffer was too small. The caller chose the buffer, so this is the engine's fault.
     pub const fn finish(self) -> Result<usize> {
-        if self.overflow { Err(Rc::SIZE) } else { Ok(self.len) }
+        if self.overflow {
+            Err(Rc::SIZE)
+        } else {
+            Ok(self.len)
+        }
     }
 
     /// How much is written.
@@ -367,6 +368,10 @@ impl<'a> Params<'a> {
     /// # Errors
     /// SIZE.
     pub const fn end(&self) -> Result<()> {
-        if self.reader.is_empty() { Ok(()) } else { Err(Rc::SIZE) }
+        if self.reader.is_empty() {
+            Ok(())
+        } else {
+            Err(Rc::SIZE)
+        }
     }
 }

@@ -55,7 +55,9 @@ impl Object {
 
     /// Its authorization value; empty where only the public area is loaded.
     pub fn auth(&self) -> &[u8] {
-        self.sensitive.as_ref().map_or(&[], |sensitive| &sensitive.auth)
+        self.sensitive
+            .as_ref()
+            .map_or(&[], |sensitive| &sensitive.auth)
     }
 }
 
@@ -137,7 +139,7 @@ impl Objects {
     /// The object behind `handle` that the dispatcher has checked to exist.
     ///
     /// # Errors
-    /// TYPE? no: a sequence where an object is needed is MODE in most commands; this gives HANDLE for the caller to map.
+    /// HANDLE: it is a sequence, or nothing; the caller says which handle.
     pub fn object(&self, handle: u32) -> Result<&Object> {
         self.get(handle).ok_or(Rc::HANDLE)
     }
@@ -155,7 +157,11 @@ impl Objects {
         if hr::of(handle) != hr::TRANSIENT {
             return None;
         }
-        match self.slots.get_mut(hr::index(handle) as usize)?.as_deref_mut()? {
+        match self
+            .slots
+            .get_mut(hr::index(handle) as usize)?
+            .as_deref_mut()?
+        {
             Slot::Sequence(sequence) => Some(sequence),
             Slot::Object(_) => None,
         }

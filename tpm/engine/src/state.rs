@@ -10,7 +10,7 @@ use crate::object::Objects;
 use crate::pcr::Pcrs;
 use crate::persist::Dirty;
 use crate::session::Sessions;
-use crate::types::{Digest, HashAlg};
+use crate::types::{Digest, HashAlg, Name, hr, rh};
 
 /// A hierarchy's or entity's policy: TPMT_HA where NULL means none.
 #[derive(Clone, Debug, Default)]
@@ -200,4 +200,66 @@ pub struct State {
     pub drtm: bool,
     /// The tpmEstablished flag.
     pub established: bool,
+}
+
+impl State {
+    /// The seeds of `hierarchy`; those of the null hierarchy for any handle that is none.
+    pub fn seeds(&self, hierarchy: u32) -> &Seeds {
+        match hierarchy {
+            rh::OWNER => &self.perm.owner_seeds,
+            rh::ENDORSEMENT => &self.perm.endorsement_seeds,
+            rh::PLATFORM => &self.perm.platform_seeds,
+            _ => &self.reset.null_seeds,
+        }
+    }
+
+    /// The proof value of `hierarchy`.
+    pub fn proof(&self, hierarchy: u32) -> &[u8] {
+        &self.seeds(hierarchy).proof
+    }
+
+    /// Whether keys of `hierarchy` can be used.
+    pub const fn hierarchy_enabled(&self, hierarchy: u32) -> bool {
+        match hierarchy {
+            rh::OWNER => self.clear.owner_enabled,
+            rh::ENDORSEMENT => self.clear.endorsement_enabled,
+            rh::PLATFORM => self.platform_enabled,
+            rh::NULL => true,
+            _ => false,
+        }
+    }
+
+    /// Authorization value and policy of TPM_RH_OWNER, ENDORSEMENT, PLATFORM or LOCKOUT.
+    pub const fn authorization(&self, handle: u32) -> Option<&Authorization> {
+        match handle {
+            rh::OWNER => Some(&self.perm.owner),
+            rh::ENDORSEMENT => Some(&self.perm.endorsement),
+            rh::PLATFORM => Some(&self.clear.platform),
+            rh::LOCKOUT => Some(&self.perm.lockout),
+            _ => None,
+        }
+    }
+
+    /// The same, to change.
+    pub const fn authorization_mut(&mut self, handle: u32) -> Option<&mut Authorization> {
+        match handle {
+            rh::OWNER => Some(&mut self.perm.owner),
+            rh::ENDORSEMENT => Some(&mut self.perm.endorsement),
+            rh::PLATFORM => Some(&mut self.clear.platform),
+            rh::LOCKOUT => Some(&mut self.perm.lockout),
+            _ => None,
+        }
+    }
+
+    /// The Name of any entity (Part 1 §16): empty for one that does not exist.
+    pub fn name(&self, handle: u32) -> Name {
+        match hr::of(handle) {
+            hr::TRANSIENT | hr::PERSISTENT => self
+                .objects
+                .get(handle)
+                .map_or_else(Name::new, |object| object.name.clone()),
+            hr::NV_INDEX => self.nv.name(handle).unwrap_or_default(),
+            _ => Name::from_prefix(&handle.to_be_bytes()),
+        }
+    }
 }

@@ -4,9 +4,11 @@
 //! here. Whatever handles a secret takes time that depends on lengths only, unless its documentation says otherwise.
 
 pub mod drbg;
+pub mod ecc;
 pub mod hash;
 pub mod hmac;
 pub mod kdf;
+pub mod rsa;
 pub mod sym;
 
 /// What can be wrong; the caller knows which response code that is where it stands.

@@ -1,4 +1,5 @@
 //! TPMA structures (Part 2 §8, §13.4). A reserved bit that is set is RESERVED_BITS.
+#![allow(missing_docs, reason = "the names of the bits are the specification's")]
 
 use bitflags::bitflags;
 

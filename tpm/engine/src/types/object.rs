@@ -5,9 +5,7 @@ use zeroize::Zeroize;
 use super::{Curve, Digest, HashAlg, ObjectAttributes, Point, Scheme, SymObject, alg};
 use crate::buf::{Buf, Secret};
 use crate::codec::{Marshal, Reader, Unmarshal, Writer};
-use crate::limits::{
-    MAX_AUTH, MAX_LABEL, MAX_NAME, MAX_RSA_BYTES, MAX_SENSITIVE, MAX_SYM_DATA,
-};
+use crate::limits::{MAX_AUTH, MAX_LABEL, MAX_NAME, MAX_RSA_BYTES, MAX_SENSITIVE, MAX_SYM_DATA};
 use crate::rc::{Rc, Result};
 
 /// TPM2B_NAME: nothing, a handle, or an algorithm with a digest.
@@ -268,7 +266,10 @@ impl Public {
         })
     }
 
-    #[allow(clippy::type_complexity, reason = "the fields before `unique`, in their order")]
+    #[allow(
+        clippy::type_complexity,
+        reason = "the fields before `unique`, in their order"
+    )]
     fn head(
         r: &mut Reader<'_>,
         null: bool,
@@ -388,7 +389,11 @@ impl Template {
                 derive: None,
             }
         };
-        if r.is_empty() { Ok(template) } else { Err(Rc::SIZE) }
+        if r.is_empty() {
+            Ok(template)
+        } else {
+            Err(Rc::SIZE)
+        }
     }
 }
 

@@ -1,0 +1,5 @@
+//! Placeholder until the arithmetic lands.
+
+/// A private key.
+#[derive(Clone)]
+pub struct PrivateKey;
