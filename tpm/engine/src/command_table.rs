@@ -231,7 +231,7 @@ pub(crate) static COMMANDS: &[CommandInfo] = &[
     row(cc::POLICY_RESTART, &[(K::Policy, R::None)], 0, commands::start_session::policy_restart),
     row(cc::READ_CLOCK, &[], NO_SESSIONS, commands::clock::read_clock),
     row(cc::PCR_EXTEND, &[(K::PcrOrNull, R::User)], NV, commands::integrity::pcr_extend),
-    row(cc::PCR_SET_AUTH_VALUE, &[(K::Pcr, R::User)], NV | DECRYPT, commands::integrity::pcr_set_auth_value),
+    row(cc::PCR_SET_AUTH_VALUE, &[(K::Pcr, R::User)], DECRYPT, commands::integrity::pcr_set_auth_value),
     row(cc::NV_CERTIFY, &[(K::ObjectOrNull, R::User), (K::NvAuth, R::User), (K::NvIndex, R::None)], DECRYPT | ENCRYPT, commands::attestation::nv_certify),
     row(cc::EVENT_SEQUENCE_COMPLETE, &[(K::PcrOrNull, R::User), (K::Object, R::User)], NV | DECRYPT | FLUSHED, commands::sequence::event_sequence_complete),
     row(cc::HASH_SEQUENCE_START, &[], DECRYPT | RHANDLE, commands::sequence::hash_sequence_start),

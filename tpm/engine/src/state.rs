@@ -4,7 +4,7 @@
 use crate::buf::Secret;
 use crate::clock::Clock;
 use crate::crypto::drbg::Drbg;
-use crate::limits::{MAX_AUTH, PCR_COUNT};
+use crate::limits::MAX_AUTH;
 use crate::nv::NvStore;
 use crate::object::Objects;
 use crate::pcr::Pcrs;
@@ -153,8 +153,8 @@ pub struct ClearData {
     pub platform_nv_enabled: bool,
     /// Platform hierarchy.
     pub platform: Authorization,
-    /// Authorization values of the PCRs that can have one.
-    pub pcr_auth: [Secret<MAX_AUTH>; PCR_COUNT],
+    /// Authorization value of the PCRs that have one ([`crate::pcr::in_group`]).
+    pub pcr_auth: Secret<MAX_AUTH>,
 }
 
 /// Where the TPM is in its life.
