@@ -10,6 +10,7 @@
 )]
 
 mod basic;
+mod rsa;
 
 pub fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text
