@@ -23,6 +23,7 @@ mod nv;
 mod object;
 mod pcr;
 mod persist;
+mod properties;
 mod session;
 mod state;
 mod ticket;

@@ -68,3 +68,9 @@ pub const DEFAULT_MAX_TRIES: u32 = 3;
 pub const DEFAULT_RECOVERY_TIME: u32 = 1000;
 /// Seconds after a failure of the lockout authorization before it can be used again, of a new TPM.
 pub const DEFAULT_LOCKOUT_RECOVERY: u32 = 1000;
+/// Most saved session contexts between the oldest and the newest (TPM_PT_CONTEXT_GAP_MAX).
+pub const CONTEXT_GAP_MAX: u32 = 0xFFFF;
+/// Increments of an orderly counter between two commits (TPM_PT_ORDERLY_COUNT).
+pub const ORDERLY_COUNT: u32 = 0xFF;
+/// Largest TPM2B_CONTEXT_DATA.
+pub const MAX_CONTEXT: usize = 2048;

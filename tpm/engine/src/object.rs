@@ -221,7 +221,7 @@ impl Objects {
     }
 
     /// The handles of what is loaded.
-    pub fn transient_handles(&self) -> impl Iterator<Item = u32> + '_ {
+    pub fn transient_handles(&self) -> impl Iterator<Item = u32> + Clone + '_ {
         (hr::TRANSIENT..)
             .zip(self.slots.iter())
             .filter(|(_, slot)| slot.is_some())
