@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use snp_model::trace::Filter;
 
 use crate::paths::Paths;
-use crate::{bench, build, run, test};
+use crate::{bench, build, run, test, tpm_bench};
 
 /// Builds, starts, tests and measures the Macadamia SVSM.
 #[derive(Parser)]
@@ -57,8 +57,16 @@ Examples:
     #[command(after_help = "\
 Linux is booted under the SVSM and in plain QEMU in turn, with the same kernel,
 RAM disk and command line. The table is also written to target/macadamia/bench,
-as Markdown and JSON.")]
-    Bench(bench::BenchOptions),
+as Markdown and JSON.
+
+`cargo xtask bench tpm` measures the TPM engine against libtpms instead.")]
+    #[command(args_conflicts_with_subcommands = true)]
+    Bench {
+        #[command(flatten)]
+        boots: bench::BenchOptions,
+        #[command(subcommand)]
+        other: Option<OtherBench>,
+    },
     /// Build everything that boots, and the IGVM images without Linux
     #[command(after_help = "\
 The bare-metal crates need `core` for x86_64-unknown-none. xtask takes it from
@@ -70,6 +78,13 @@ rust-src, else from the folder that MACADAMIA_RUST_SRC names (an unpacked
     Image(run::Guest),
     /// Remove target/macadamia: builds, packages, images and logs
     Clean,
+}
+
+/// What can be measured besides boots.
+#[derive(Subcommand)]
+enum OtherBench {
+    /// Measure TPM commands on our engine and on libtpms, with the same bytes
+    Tpm(tpm_bench::TpmBenchOptions),
 }
 
 /// What runs as guest.
@@ -99,7 +114,10 @@ impl Cli {
         match self.command {
             Command::Run(options) => run::run(&paths, &options),
             Command::Test(options) => test::test(&paths, &options),
-            Command::Bench(options) => bench::bench(&paths, &options),
+            Command::Bench { boots, other } => match other {
+                None => bench::bench(&paths, &boots),
+                Some(OtherBench::Tpm(options)) => tpm_bench::bench(&paths, &options),
+            },
             Command::Build => build::build(&paths).map(|()| ExitCode::SUCCESS),
             Command::Image(guest) => run::image(&paths, &guest).map(|()| ExitCode::SUCCESS),
             Command::Clean => build::clean(&paths).map(|()| ExitCode::SUCCESS),

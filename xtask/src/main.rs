@@ -25,6 +25,7 @@ mod symbols;
 mod test;
 mod toolchain;
 mod tour;
+mod tpm_bench;
 mod ui;
 mod watch;
 

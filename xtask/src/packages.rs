@@ -64,6 +64,15 @@ pub const BUSYBOX: Bundle<'static> = Bundle {
     version: Version::Newest,
 };
 
+/// The TPM that ours is measured against. Its OpenSSL too, so that the figures are of the same code everywhere.
+pub const LIBTPMS: Bundle<'static> = Bundle {
+    name: "libtpms",
+    suites: &["bookworm"],
+    package: "libtpms-dev",
+    follow: &["libtpms", "libssl"],
+    version: Version::Newest,
+};
+
 /// The source of `core` and `alloc`, which must be the compiler's own version.
 pub const fn rust_source(compiler: &str) -> Bundle<'_> {
     Bundle {
