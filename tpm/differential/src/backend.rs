@@ -1,0 +1,131 @@
+//! What a TPM looks like to the runner, and the engine as one.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use anyhow::Result;
+use tpm_engine::Tpm;
+use tpm_engine::platform::{Change, EntropyError, Platform, StoreError};
+
+use crate::rng::Rng;
+
+/// A TPM.
+pub trait Backend {
+    /// Executes a command.
+    ///
+    /// # Errors
+    /// The TPM cannot be reached or does not answer in time.
+    fn execute(&mut self, locality: u8, command: &[u8]) -> Result<Vec<u8>>;
+
+    /// Power off and on.
+    ///
+    /// # Errors
+    /// The TPM cannot be reached.
+    fn power_cycle(&mut self) -> Result<()>;
+
+    /// _TPM_Hash_Start to _TPM_Hash_End.
+    ///
+    /// # Errors
+    /// The TPM cannot be reached.
+    fn hash_sequence(&mut self, data: &[Vec<u8>]) -> Result<()>;
+}
+
+/// A platform whose store is memory and whose entropy is a seeded generator.
+pub struct Memory {
+    rng: Rng,
+    start: Instant,
+    records: BTreeMap<u32, Vec<u8>>,
+    /// How often something was committed.
+    pub commits: u64,
+}
+
+impl Memory {
+    /// Without state.
+    pub fn new(seed: u64) -> Memory {
+        Memory {
+            rng: Rng::new(seed, 0xE17),
+            start: Instant::now(),
+            records: BTreeMap::new(),
+            commits: 0,
+        }
+    }
+
+    /// The bytes that its own records take: none of the engine's memory.
+    pub fn stored(&self) -> usize {
+        self.records.values().map(Vec::capacity).sum()
+    }
+}
+
+impl Platform for Memory {
+    fn entropy(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
+        out.iter_mut().for_each(|byte| *byte = self.rng.next() as u8);
+        Ok(())
+    }
+
+    fn now_ms(&mut self) -> u64 {
+        self.start.elapsed().as_millis() as u64
+    }
+
+    fn load(&mut self, each: &mut dyn FnMut(u32, &[u8])) -> Result<(), StoreError> {
+        self.records.iter().for_each(|(key, value)| each(*key, value));
+        Ok(())
+    }
+
+    fn commit(&mut self, changes: &[Change<'_>]) -> Result<(), StoreError> {
+        for change in changes {
+            match change.value {
+                // In place where it can be: a growing heap must be the engine's own doing.
+                Some(value) => {
+                    let record = self.records.entry(change.key).or_default();
+                    record.clear();
+                    record.extend_from_slice(value);
+                }
+                None => {
+                    self.records.remove(&change.key);
+                }
+            }
+        }
+        self.commits += 1;
+        Ok(())
+    }
+}
+
+/// The engine, in process.
+pub struct Engine {
+    /// The TPM.
+    pub tpm: Tpm<Memory>,
+    response: Box<[u8; 4096]>,
+}
+
+impl Engine {
+    /// Manufactures one.
+    pub fn new(seed: u64) -> Engine {
+        Engine {
+            tpm: Tpm::new(Memory::new(seed)),
+            response: Box::new([0; 4096]),
+        }
+    }
+
+    /// Executes a command without copying the response.
+    pub fn run(&mut self, locality: u8, command: &[u8]) -> &[u8] {
+        self.tpm.execute(locality, command, &mut self.response)
+    }
+}
+
+impl Backend for Engine {
+    fn execute(&mut self, locality: u8, command: &[u8]) -> Result<Vec<u8>> {
+        Ok(self.run(locality, command).to_vec())
+    }
+
+    fn power_cycle(&mut self) -> Result<()> {
+        self.tpm.init();
+        Ok(())
+    }
+
+    fn hash_sequence(&mut self, data: &[Vec<u8>]) -> Result<()> {
+        self.tpm.hash_start();
+        data.iter().for_each(|data| self.tpm.hash_data(data));
+        self.tpm.hash_end();
+        Ok(())
+    }
+}
