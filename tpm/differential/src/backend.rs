@@ -58,7 +58,8 @@ impl Memory {
 
 impl Platform for Memory {
     fn entropy(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
-        out.iter_mut().for_each(|byte| *byte = self.rng.next() as u8);
+        out.iter_mut()
+            .for_each(|byte| *byte = self.rng.next() as u8);
         Ok(())
     }
 
@@ -67,7 +68,9 @@ impl Platform for Memory {
     }
 
     fn load(&mut self, each: &mut dyn FnMut(u32, &[u8])) -> Result<(), StoreError> {
-        self.records.iter().for_each(|(key, value)| each(*key, value));
+        self.records
+            .iter()
+            .for_each(|(key, value)| each(*key, value));
         Ok(())
     }
 

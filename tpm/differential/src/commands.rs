@@ -156,5 +156,8 @@ pub fn name(code: u32) -> String {
 /// Whether the authorization value in the HMAC of the response is the one of the command: these commands change or
 /// remove the entity (TPM Part 1 §17.6.5), and the runner does not follow that.
 pub fn keeps_auth(code: u32) -> bool {
-    !matches!(code, 0x129 | 0x126 | 0x13B | 0x122 | 0x11F | 0x124 | 0x125 | 0x121 | 0x13E | 0x185)
+    !matches!(
+        code,
+        0x129 | 0x126 | 0x13B | 0x122 | 0x11F | 0x124 | 0x125 | 0x121 | 0x13E | 0x185
+    )
 }

@@ -103,12 +103,22 @@ pub enum Cipher {
 
 impl Cipher {
     /// Encrypts (or decrypts) the first parameter (TPM Part 1 §21).
-    pub fn apply(self, encrypt: bool, alg: u16, value: &[u8], newer: &[u8], older: &[u8], data: &mut [u8]) {
+    pub fn apply(
+        self,
+        encrypt: bool,
+        alg: u16,
+        value: &[u8],
+        newer: &[u8],
+        older: &[u8],
+        data: &mut [u8],
+    ) {
         match self {
             Cipher::None => {}
             Cipher::Xor(hash) => {
                 let mask = kdfa(hash, value, "XOR", newer, older, data.len() * 8);
-                data.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
+                data.iter_mut()
+                    .zip(mask)
+                    .for_each(|(byte, mask)| *byte ^= mask);
             }
             Cipher::Aes(bits) => {
                 let secret = kdfa(alg, value, "CFB", newer, older, usize::from(bits) + 128);
@@ -140,10 +150,17 @@ fn aes_cfb(key: &[u8], iv: &[u8], encrypt: bool, data: &mut [u8]) {
 
 /// A salt for a P-256 key: the ephemeral point's coordinates, and the salt (TPM Part 1 §C.6.1).
 /// Nothing where `public` is no point of the curve.
-pub fn ecc_salt(alg: u16, public: (&[u8], &[u8]), scalar: &[u8; 32]) -> Option<([u8; 32], [u8; 32], Vec<u8>)> {
+pub fn ecc_salt(
+    alg: u16,
+    public: (&[u8], &[u8]),
+    scalar: &[u8; 32],
+) -> Option<([u8; 32], [u8; 32], Vec<u8>)> {
     let mut sec1 = vec![4];
     for coordinate in [public.0, public.1] {
-        sec1.extend(std::iter::repeat_n(0, 32_usize.checked_sub(coordinate.len())?));
+        sec1.extend(std::iter::repeat_n(
+            0,
+            32_usize.checked_sub(coordinate.len())?,
+        ));
         sec1.extend(coordinate);
     }
     let key = p256::PublicKey::from_sec1_bytes(&sec1).ok()?;
@@ -152,7 +169,10 @@ pub fn ecc_salt(alg: u16, public: (&[u8], &[u8]), scalar: &[u8; 32]) -> Option<(
     let ephemeral = secret.public_key().to_sec1_point(false);
     let shared = p256::AffinePoint::from(key.to_projective() * *scalar).to_sec1_point(false);
     let coordinates = |bytes: &[u8]| -> Option<([u8; 32], [u8; 32])> {
-        Some((bytes.get(1..33)?.try_into().ok()?, bytes.get(33..65)?.try_into().ok()?))
+        Some((
+            bytes.get(1..33)?.try_into().ok()?,
+            bytes.get(33..65)?.try_into().ok()?,
+        ))
     };
     let (x, y) = coordinates(ephemeral.as_bytes())?;
     let (z, _) = coordinates(shared.as_bytes())?;

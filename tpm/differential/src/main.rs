@@ -71,7 +71,10 @@ fn main() -> ExitCode {
     let done = match cli.command {
         None => run_differential(&cli.run),
         Some(Command::Run(run)) => run_differential(&run),
-        Some(Command::Fuzz(it)) => fuzz::fuzz(Duration::from_secs(it.seconds), it.seed, &|| HEAP.allocated()).map(|line| {
+        Some(Command::Fuzz(it)) => fuzz::fuzz(Duration::from_secs(it.seconds), it.seed, &|| {
+            HEAP.allocated()
+        })
+        .map(|line| {
             println!("{line}");
             true
         }),
@@ -89,7 +92,11 @@ fn main() -> ExitCode {
 fn run_differential(args: &Run) -> Result<bool> {
     let start = Instant::now();
     let config = Config {
-        subject: if args.swtpm { Subject::Swtpm } else { Subject::Engine },
+        subject: if args.swtpm {
+            Subject::Swtpm
+        } else {
+            Subject::Engine
+        },
         commands: args.commands,
         seed: args.seed,
         segment: args.segment,
@@ -105,14 +112,21 @@ fn run_differential(args: &Run) -> Result<bool> {
             args.seed,
             difference.segment,
             difference.step,
-            if difference.label.is_empty() { "" } else { ", mutated: " },
+            if difference.label.is_empty() {
+                ""
+            } else {
+                ", mutated: "
+            },
             difference.label,
         );
         print!("{}", run::show(&difference.subject, &difference.reference));
         if args.shrink > 0 {
             let actions = differential::shrink(&config, difference, args.shrink)?;
             println!("  the fewest commands found:");
-            print!("{}", differential::transcript(&config, difference.segment, &actions)?);
+            print!(
+                "{}",
+                differential::transcript(&config, difference.segment, &actions)?
+            );
         }
     }
     for (fault, count) in &report.faults {
@@ -124,6 +138,11 @@ fn run_differential(args: &Run) -> Result<bool> {
     for (reason, count) in &report.excused {
         println!("excused {count} times: {reason}");
     }
-    println!("{} (seed {}, {:.0?})", report.summary(), args.seed, start.elapsed());
+    println!(
+        "{} (seed {}, {:.0?})",
+        report.summary(),
+        args.seed,
+        start.elapsed()
+    );
     Ok(report.is_clean())
 }

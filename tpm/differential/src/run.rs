@@ -124,26 +124,39 @@ impl Report {
             && step.label.is_empty()
             && step.code != 0x165
         {
-            *self.refused.entry((code(exchange), exchange.rc())).or_default() += 1;
+            *self
+                .refused
+                .entry((code(exchange), exchange.rc()))
+                .or_default() += 1;
         }
         let count = self.counts.entry(code(exchange)).or_default();
         count.sent += 1;
         count.succeeded += usize::from(exchange.rc() == 0);
-        let answer = self.answers.entry((code(exchange), exchange.rc())).or_default();
+        let answer = self
+            .answers
+            .entry((code(exchange), exchange.rc()))
+            .or_default();
         *answer += 1;
         count.answers += usize::from(*answer == 1);
     }
 
     /// One line.
     pub fn summary(&self) -> String {
-        let commands = COMMANDS.iter().filter(|it| self.counts.get(&it.code).is_some_and(|count| count.succeeded > 0));
+        let commands = COMMANDS.iter().filter(|it| {
+            self.counts
+                .get(&it.code)
+                .is_some_and(|count| count.succeeded > 0)
+        });
         format!(
             "{} commands in {} segments, {} of {} commands of the profile succeeded at least once: {} differences ({} kinds), {} excused by {} exceptions",
             self.commands,
             self.segments,
             commands.count(),
             COMMANDS.len(),
-            self.differences.values().map(|(_, count)| count).sum::<usize>(),
+            self.differences
+                .values()
+                .map(|(_, count)| count)
+                .sum::<usize>(),
             self.differences.len(),
             self.excused.values().sum::<usize>(),
             self.excused.len(),
@@ -171,10 +184,9 @@ impl Report {
 
 /// The command code of an exchange.
 pub fn code(exchange: &Exchange) -> u32 {
-    exchange
-        .command
-        .get(6..10)
-        .map_or(0, |code| u32::from_be_bytes([code[0], code[1], code[2], code[3]]))
+    exchange.command.get(6..10).map_or(0, |code| {
+        u32::from_be_bytes([code[0], code[1], code[2], code[3]])
+    })
 }
 
 fn sides(config: &Config, segment: u64) -> Result<[Side; 2]> {
@@ -196,7 +208,8 @@ pub fn run(config: &Config) -> Result<Report> {
         run_segment(config, segment, &mut report)?;
         report.segments += 1;
         segment += 1;
-        let enough = report.commands >= config.commands || report.differences.len() >= config.enough;
+        let enough =
+            report.commands >= config.commands || report.differences.len() >= config.enough;
         if config.segment.is_some() || enough {
             return Ok(report);
         }
@@ -209,6 +222,7 @@ fn run_segment(config: &Config, segment: u64, report: &mut Report) -> Result<()>
     for (step, action) in actions.iter().enumerate() {
         let left = subject.act(action)?;
         let right = reference.act(action)?;
+<<<<<<< HEAD
         if config.verbose {
             if let Action::Command(step) = action {
                 println!("{}", step.label);
@@ -216,11 +230,22 @@ fn run_segment(config: &Config, segment: u64, report: &mut Report) -> Result<()>
             left.iter().zip(&right).for_each(|(one, two)| print!("{}", show(one, two)));
         }
         right.iter().for_each(|exchange| report.note(action, exchange));
+=======
+        right
+            .iter()
+            .for_each(|exchange| report.note(action, exchange));
+>>>>>>> eb8b6bd (Differential runner: what was refused though not mutated)
         if let Some(difference) = compare(action, &left, &right, report) {
             let parted = (difference.subject.rc() == 0) != (difference.reference.rc() == 0);
-            let difference = Difference { segment, step, ..difference };
+            let difference = Difference {
+                segment,
+                step,
+                ..difference
+            };
             let entry = report.differences.entry(difference.key());
-            entry.and_modify(|(_, count)| *count += 1).or_insert((difference, 1));
+            entry
+                .and_modify(|(_, count)| *count += 1)
+                .or_insert((difference, 1));
             if parted {
                 report.abandoned += 1;
                 return Ok(());
@@ -230,7 +255,12 @@ fn run_segment(config: &Config, segment: u64, report: &mut Report) -> Result<()>
     Ok(())
 }
 
-fn compare(action: &Action, left: &[Exchange], right: &[Exchange], report: &mut Report) -> Option<Difference> {
+fn compare(
+    action: &Action,
+    left: &[Exchange],
+    right: &[Exchange],
+    report: &mut Report,
+) -> Option<Difference> {
     let (exact, label) = match action {
         Action::Command(step) => (step.exact, step.label.clone()),
         _ => (false, String::new()),
@@ -263,7 +293,11 @@ fn compare(action: &Action, left: &[Exchange], right: &[Exchange], report: &mut 
         }
     }
     if left.len() != right.len() {
-        return found("how many handles there are".into(), left.last()?, right.last()?);
+        return found(
+            "how many handles there are".into(),
+            left.last()?,
+            right.last()?,
+        );
     }
     None
 }
@@ -328,7 +362,12 @@ pub fn transcript(config: &Config, segment: u64, actions: &[Action]) -> Result<S
 
 /// A command and its two answers.
 pub fn show(subject: &Exchange, reference: &Exchange) -> String {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    };
     let mut text = format!(
         "  {} at locality {}: {}\n",
         name(code(reference)),
@@ -339,7 +378,12 @@ pub fn show(subject: &Exchange, reference: &Exchange) -> String {
         let _ = writeln!(text, "    (to the subject: {})", hex(&subject.command));
     }
     for (who, exchange) in [("subject", subject), ("swtpm", reference)] {
-        let _ = writeln!(text, "    {who:8} {:#05x} {}", exchange.rc(), hex(exchange.response.get(10..).unwrap_or(&[])));
+        let _ = writeln!(
+            text,
+            "    {who:8} {:#05x} {}",
+            exchange.rc(),
+            hex(exchange.response.get(10..).unwrap_or(&[]))
+        );
     }
     text
 }

@@ -93,7 +93,10 @@ fn parse_fields(exchange: &mut Exchange) -> Result<(), &'static str> {
             _ => Err("an error is a header with the tag TPM_ST_NO_SESSIONS"),
         };
     }
-    let code = exchange.command.get(6..10).ok_or("success for less than a header")?;
+    let code = exchange
+        .command
+        .get(6..10)
+        .ok_or("success for less than a header")?;
     let code = u32::from_be_bytes([code[0], code[1], code[2], code[3]]);
     let command = command(code).ok_or("success for an unknown command")?;
     if exchange.command.get(..2) != response.get(..2) {
@@ -101,7 +104,9 @@ fn parse_fields(exchange: &mut Exchange) -> Result<(), &'static str> {
     }
     let handle_len = if command.returns_handle { 4 } else { 0 };
     let params = if tag == 0x8002 {
-        split(response, handle_len).ok_or("the authorization area is malformed")?.0
+        split(response, handle_len)
+            .ok_or("the authorization area is malformed")?
+            .0
     } else {
         10 + handle_len..response.len()
     };
@@ -114,7 +119,9 @@ fn parse_fields(exchange: &mut Exchange) -> Result<(), &'static str> {
     let mut fields = Vec::new();
     for letter in command.shape.split_whitespace() {
         let start = cursor.at;
-        cursor.field(letter).ok_or("a response parameter is malformed")?;
+        cursor
+            .field(letter)
+            .ok_or("a response parameter is malformed")?;
         fields.push(Field {
             letter: letter.chars().next().unwrap_or('*'),
             range: start..cursor.at,
@@ -152,7 +159,10 @@ pub fn difference(one: &Exchange, two: &Exchange, exact: bool) -> Option<String>
         return Some("the handle".into());
     }
     let (a, b) = (one.response.len(), two.response.len());
-    let free = one.fields.iter().any(|field| matches!(field.letter, '~' | 'X' | 'K' | 'G'));
+    let free = one
+        .fields
+        .iter()
+        .any(|field| matches!(field.letter, '~' | 'X' | 'K' | 'G'));
     (a != b && !free).then(|| format!("the length: {a} and {b}"))
 }
 
@@ -234,7 +244,10 @@ impl Cursor<'_> {
     }
 
     fn skip(&mut self, len: usize) -> Option<()> {
-        self.at = self.at.checked_add(len).filter(|at| *at <= self.bytes.len())?;
+        self.at = self
+            .at
+            .checked_add(len)
+            .filter(|at| *at <= self.bytes.len())?;
         Some(())
     }
 

@@ -9,7 +9,9 @@ use crate::backend::Backend;
 use crate::commands::{self, command};
 use crate::crypto::{Cipher, ecc_salt, hash, hmac, kdfa};
 use crate::shape::{self, Field};
-use crate::step::{Action, Auth, Edit, Handle, HandleValue, Name, Part, Piece, Salt, Slot, Start, Step};
+use crate::step::{
+    Action, Auth, Edit, Handle, HandleValue, Name, Part, Piece, Salt, Slot, Start, Step,
+};
 
 const NO_SESSIONS: u16 = 0x8001;
 const SESSIONS: u16 = 0x8002;
@@ -47,9 +49,9 @@ pub struct Exchange {
 impl Exchange {
     /// The response code.
     pub fn rc(&self) -> u32 {
-        self.response
-            .get(6..10)
-            .map_or(0xFFFF_FFFF, |rc| u32::from_be_bytes([rc[0], rc[1], rc[2], rc[3]]))
+        self.response.get(6..10).map_or(0xFFFF_FFFF, |rc| {
+            u32::from_be_bytes([rc[0], rc[1], rc[2], rc[3]])
+        })
     }
 }
 
@@ -104,7 +106,9 @@ impl Side {
                 .collect();
             exchanges.push(listed);
             for handle in handles {
-                exchanges.push(self.plain(0, header(NO_SESSIONS, FLUSH_CONTEXT, &handle.to_be_bytes()))?);
+                exchanges.push(
+                    self.plain(0, header(NO_SESSIONS, FLUSH_CONTEXT, &handle.to_be_bytes()))?,
+                );
             }
         }
         self.sessions.clear();
@@ -154,7 +158,8 @@ impl Side {
         let mut parts: Vec<&[u8]> = vec![&code];
         parts.extend(names.iter().map(Vec::as_slice));
         let plain_params = params.clone();
-        let auth_values: Vec<Vec<u8>> = step.auths.iter().map(|auth| trimmed(&auth.value)).collect();
+        let auth_values: Vec<Vec<u8>> =
+            step.auths.iter().map(|auth| trimmed(&auth.value)).collect();
 
         // Encryption comes before cpHash.
         if let Some((at, session)) = self.crypting(step, DECRYPT) {
@@ -214,7 +219,11 @@ impl Side {
             body.extend(&area);
         }
         body.extend(&params);
-        let tag = if step.auths.is_empty() { NO_SESSIONS } else { SESSIONS };
+        let tag = if step.auths.is_empty() {
+            NO_SESSIONS
+        } else {
+            SESSIONS
+        };
         let mut command = header(tag, step.code, &body);
         for edit in &step.edits {
             apply(edit, &mut command, step.handles.len());
@@ -238,7 +247,13 @@ impl Side {
     }
 
     /// Decrypts the response, checks its HMACs, and saves what the step wants.
-    fn after(&mut self, step: &Step, auth_values: &[Vec<u8>], _params: &[u8], exchange: &mut Exchange) {
+    fn after(
+        &mut self,
+        step: &Step,
+        auth_values: &[Vec<u8>],
+        _params: &[u8],
+        exchange: &mut Exchange,
+    ) {
         let mut fault = None;
         let handle_len = if command(step.code).is_some_and(|command| command.returns_handle) {
             4
@@ -261,7 +276,11 @@ impl Side {
                         } else {
                             let key = session.hmac_key(auth);
                             let attributes = [entry.attributes];
-                            hmac(session.hash, &key, &[&rp_hash, &entry.nonce, &auth.nonce, &attributes])
+                            hmac(
+                                session.hash,
+                                &key,
+                                &[&rp_hash, &entry.nonce, &auth.nonce, &attributes],
+                            )
                         };
                         if commands::keeps_auth(step.code) && entry.hmac != expected {
                             fault = Some(format!("the HMAC of session {} is not right", at + 1));
@@ -271,19 +290,28 @@ impl Side {
                     if let Some((at, session)) = self.crypting(step, ENCRYPT) {
                         let value = [session.key.as_slice(), &auth_values[at]].concat();
                         let start = params.start;
-                        let len = exchange.plain.get(start..start + 2).map_or(0, |len| {
-                            usize::from(u16::from_be_bytes([len[0], len[1]]))
-                        });
+                        let len = exchange
+                            .plain
+                            .get(start..start + 2)
+                            .map_or(0, |len| usize::from(u16::from_be_bytes([len[0], len[1]])));
                         if let Some(data) = exchange.plain.get_mut(start + 2..start + 2 + len) {
                             let nonce = &step.auths[at].nonce;
-                            session
-                                .cipher
-                                .apply(false, session.hash, &value, &session.nonce_tpm, nonce, data);
+                            session.cipher.apply(
+                                false,
+                                session.hash,
+                                &value,
+                                &session.nonce_tpm,
+                                nonce,
+                                data,
+                            );
                         }
                     }
                 }
                 Some((_, entries)) => {
-                    fault = Some(format!("{} entries in the authorization area", entries.len()));
+                    fault = Some(format!(
+                        "{} entries in the authorization area",
+                        entries.len()
+                    ));
                 }
             }
         }
@@ -310,15 +338,23 @@ impl Side {
     }
 
     fn begin(&mut self, start: &Start, exchange: &Exchange) {
-        let Some(nonce_tpm) = exchange.fields.first().and_then(|field| exchange.plain.get(field.body())) else {
+        let Some(nonce_tpm) = exchange
+            .fields
+            .first()
+            .and_then(|field| exchange.plain.get(field.body()))
+        else {
             return;
         };
         let salt = match &start.salt {
             None => Vec::new(),
             Some(Salt::Plain(salt)) => salt.clone(),
-            Some(Salt::Ecc(Piece::Salt { public, name_alg, scalar })) => {
-                self.ecc_salt(*public, *name_alg, scalar).map_or(Vec::new(), |(_, salt)| salt)
-            }
+            Some(Salt::Ecc(Piece::Salt {
+                public,
+                name_alg,
+                scalar,
+            })) => self
+                .ecc_salt(*public, *name_alg, scalar)
+                .map_or(Vec::new(), |(_, salt)| salt),
             Some(Salt::Ecc(_)) => Vec::new(),
         };
         let key = if start.bind.is_none() && start.salt.is_none() {
@@ -401,7 +437,11 @@ impl Side {
                 let bytes = self.rendered(std::slice::from_ref(piece));
                 out.extend(&bytes[..bytes.len().saturating_sub(*by)]);
             }
-            Piece::Salt { public, name_alg, scalar } => {
+            Piece::Salt {
+                public,
+                name_alg,
+                scalar,
+            } => {
                 if let Some((point, _)) = self.ecc_salt(*public, *name_alg, scalar) {
                     out.extend(point);
                 }
@@ -411,15 +451,26 @@ impl Side {
 
     fn rendered(&self, pieces: &[Piece]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        pieces.iter().for_each(|piece| self.render(piece, &mut bytes));
+        pieces
+            .iter()
+            .for_each(|piece| self.render(piece, &mut bytes));
         bytes
     }
 
     /// The TPMS_ECC_POINT to send, and the salt. The public area ends with the point's two coordinates of 32 bytes.
-    fn ecc_salt(&self, public: Slot, name_alg: u16, scalar: &[u8; 32]) -> Option<(Vec<u8>, Vec<u8>)> {
+    fn ecc_salt(
+        &self,
+        public: Slot,
+        name_alg: u16,
+        scalar: &[u8; 32],
+    ) -> Option<(Vec<u8>, Vec<u8>)> {
         let public = self.value(public);
         let at = public.len().checked_sub(68)?;
-        let (x, y, salt) = ecc_salt(name_alg, (&public[at + 2..at + 34], &public[at + 36..]), scalar)?;
+        let (x, y, salt) = ecc_salt(
+            name_alg,
+            (&public[at + 2..at + 34], &public[at + 36..]),
+            scalar,
+        )?;
         let mut point = Vec::new();
         push_sized(&mut point, &x);
         push_sized(&mut point, &y);
@@ -439,7 +490,10 @@ impl Session {
 
 /// An authorization value is used without zero bytes at its end (TPM Part 1 §16.6.4.3).
 fn trimmed(value: &[u8]) -> Vec<u8> {
-    let len = value.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let len = value
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |last| last + 1);
     value[..len].to_vec()
 }
 
@@ -481,7 +535,8 @@ fn apply(edit: &Edit, command: &mut Vec<u8>, handles: usize) {
 
 fn add(command: &mut [u8], at: usize, off: i32) {
     if let Some(field) = command.get_mut(at..at + 4) {
-        let value = u32::from_be_bytes([field[0], field[1], field[2], field[3]]).wrapping_add(off as u32);
+        let value =
+            u32::from_be_bytes([field[0], field[1], field[2], field[3]]).wrapping_add(off as u32);
         field.copy_from_slice(&value.to_be_bytes());
     }
 }

@@ -99,7 +99,11 @@ impl From<u32> for Handle {
     fn from(value: u32) -> Handle {
         Handle {
             value: HandleValue::Const(value),
-            name: if value >> 24 == 1 { Name::Nv } else { Name::Handle },
+            name: if value >> 24 == 1 {
+                Name::Nv
+            } else {
+                Name::Handle
+            },
         }
     }
 }

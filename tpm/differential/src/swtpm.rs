@@ -48,7 +48,11 @@ impl Swtpm {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let shm = PathBuf::from("/dev/shm");
-        let base = if shm.is_dir() { shm } else { std::env::temp_dir() };
+        let base = if shm.is_dir() {
+            shm
+        } else {
+            std::env::temp_dir()
+        };
         let dir = base.join(format!("tpm-differential.{}.{number}", std::process::id()));
         std::fs::create_dir_all(&dir)?;
         let [port, control_port] = free_ports()?;
@@ -62,7 +66,8 @@ impl Swtpm {
             .stderr(Stdio::null())
             .spawn()
             .context("swtpm: is it installed?")?;
-        let channels = connect(&mut child, port).and_then(|data| Ok((data, connect(&mut child, control_port)?)));
+        let channels = connect(&mut child, port)
+            .and_then(|data| Ok((data, connect(&mut child, control_port)?)));
         match channels {
             Ok((data, control)) => Ok(Swtpm {
                 child,
@@ -109,7 +114,8 @@ impl Backend for Swtpm {
             ensure!(got > 0, "swtpm closed the connection");
             len += got;
             if len >= 10 {
-                let size = u32::from_be_bytes([response[2], response[3], response[4], response[5]]) as usize;
+                let size = u32::from_be_bytes([response[2], response[3], response[4], response[5]])
+                    as usize;
                 if len >= size {
                     response.truncate(len);
                     return Ok(response);

@@ -33,7 +33,14 @@ impl Builder<'_> {
                 (vec![u16(by), u16(alg)], alg)
             }
             Kind::Hmac(NULL) => (vec![u16(5), u16(alg)], alg),
-            Kind::SignEcc(_, _, own) | Kind::SignRsa(_, own) | Kind::Hmac(own) | Kind::HmacRestricted(own) if none => (vec![u16(NULL)], own),
+            Kind::SignEcc(_, _, own)
+            | Kind::SignRsa(_, own)
+            | Kind::Hmac(own)
+            | Kind::HmacRestricted(own)
+                if none =>
+            {
+                (vec![u16(NULL)], own)
+            }
             Kind::SignEcc(_, by, own) | Kind::SignRsa(by, own) => (vec![u16(by), u16(own)], own),
             Kind::Hmac(own) | Kind::HmacRestricted(own) => (vec![u16(5), u16(own)], own),
             _ => (vec![u16(NULL)], alg),
@@ -51,7 +58,11 @@ impl Builder<'_> {
         let step = self.cmd(0x15D, vec![key.handle.clone()], &[&key.auth], params);
         step.saves = vec![(Part::Field(0), signature)];
         step.exact = key.known;
-        self.plain(0x177, vec![key.handle.clone()], vec![b2(&digest), Piece::Slot(signature)]);
+        self.plain(
+            0x177,
+            vec![key.handle.clone()],
+            vec![b2(&digest), Piece::Slot(signature)],
+        );
     }
 
     /// A signing key of any kind.
@@ -72,7 +83,9 @@ impl Builder<'_> {
             }
         };
         match kind {
-            Kind::Hmac(_) | Kind::SignEcc(..) if self.rng.chance(40) => self.primary(OWNER, &Template::new(kind), &auth, &[]),
+            Kind::Hmac(_) | Kind::SignEcc(..) if self.rng.chance(40) => {
+                self.primary(OWNER, &Template::new(kind), &auth, &[])
+            }
             _ => self.external(&Template::known(kind), &auth),
         }
     }
@@ -88,22 +101,38 @@ pub fn sign(b: &mut Builder<'_>) {
     let data = b.rng.some_bytes(200);
     let ticket = b.slot();
     let hierarchy = b.rng.pick(&[OWNER, ENDORSEMENT]);
-    b.plain(0x17D, vec![], vec![b2(&data), u16(alg), u32(hierarchy)]).saves = vec![(Part::Field(1), ticket)];
+    b.plain(0x17D, vec![], vec![b2(&data), u16(alg), u32(hierarchy)])
+        .saves = vec![(Part::Field(1), ticket)];
     let mut params = vec![sized(vec![Piece::Hash(alg, vec![Piece::Bytes(data)])])];
     params.extend(scheme);
     params.push(Piece::Slot(ticket));
     let signature = b.slot();
     let digest = params[0].clone();
-    b.cmd(0x15D, vec![key.handle.clone()], &[&key.auth], params).saves = vec![(Part::Field(0), signature)];
-    b.plain(0x177, vec![key.handle.clone()], vec![digest, Piece::Slot(signature)]);
+    b.cmd(0x15D, vec![key.handle.clone()], &[&key.auth], params)
+        .saves = vec![(Part::Field(0), signature)];
+    b.plain(
+        0x177,
+        vec![key.handle.clone()],
+        vec![digest, Piece::Slot(signature)],
+    );
     if let Kind::Hmac(own) = key.kind {
         let alg = if own == NULL { b.alg() } else { own };
         let data = b.data(300);
         let given = b.rng.pick(&[NULL, alg]);
-        let step = b.cmd(0x155, vec![key.handle.clone()], &[&key.auth], vec![data, u16(given)]);
+        let step = b.cmd(
+            0x155,
+            vec![key.handle.clone()],
+            &[&key.auth],
+            vec![data, u16(given)],
+        );
         step.exact = key.known;
         let slot = b.slot();
-        let step = b.cmd(0x15B, vec![key.handle.clone()], &[&key.auth], vec![b2(b"seq"), u16(given)]);
+        let step = b.cmd(
+            0x15B,
+            vec![key.handle.clone()],
+            &[&key.auth],
+            vec![b2(b"seq"), u16(given)],
+        );
         step.saves = vec![(Part::Handle, slot)];
         let handle = super::pcr::sequence(slot);
         let data = b.data(300);
@@ -118,7 +147,11 @@ pub fn sign(b: &mut Builder<'_>) {
 /// Quote, Certify, CertifyCreation, GetTime, NV_Certify.
 pub fn quote(b: &mut Builder<'_>) {
     b.maybe_hmac(30);
-    let key = if b.rng.chance(10) { None } else { Some(b.signer()) };
+    let key = if b.rng.chance(10) {
+        None
+    } else {
+        Some(b.signer())
+    };
     let (handle, auth, kind) = match &key {
         Some(key) => (key.handle.clone(), key.auth.clone(), key.kind),
         None => (Handle::from(NULL_HANDLE), Vec::new(), Kind::Seal),
@@ -145,7 +178,12 @@ pub fn quote(b: &mut Builder<'_>) {
                 };
                 let mut params = vec![data];
                 params.extend(scheme);
-                b.cmd(0x148, vec![object.handle.clone(), handle.clone()], &[&object.auth, &auth], params);
+                b.cmd(
+                    0x148,
+                    vec![object.handle.clone(), handle.clone()],
+                    &[&object.auth, &auth],
+                    params,
+                );
                 b.flush(&object);
             }
             2 => {
@@ -155,14 +193,24 @@ pub fn quote(b: &mut Builder<'_>) {
                 let mut params = vec![data, Piece::Slot(blob.creation.0)];
                 params.extend(scheme);
                 params.push(Piece::Slot(blob.creation.1));
-                b.cmd(0x14A, vec![handle.clone(), object.handle.clone()], &[&auth], params);
+                b.cmd(
+                    0x14A,
+                    vec![handle.clone(), object.handle.clone()],
+                    &[&auth],
+                    params,
+                );
                 b.flush(&object);
             }
             3 => {
                 let endorsement = b.hierarchy_auth(ENDORSEMENT);
                 let mut params = vec![data];
                 params.extend(scheme);
-                b.cmd(0x14C, vec![ENDORSEMENT.into(), handle.clone()], &[&endorsement, &auth], params);
+                b.cmd(
+                    0x14C,
+                    vec![ENDORSEMENT.into(), handle.clone()],
+                    &[&endorsement, &auth],
+                    params,
+                );
             }
             _ => {
                 let index: Index = b.define(0, 32, 0);

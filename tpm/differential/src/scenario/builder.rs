@@ -5,7 +5,10 @@ use crate::crypto::{Cipher, SHA1, SHA256, SHA384, SHA512, digest_len};
 use crate::rng::Rng;
 use crate::scenario::template::{Kind, NULL, Template, no_pcrs, sensitive_create};
 use crate::scenario::{Object, World};
-use crate::step::{Action, Auth, Handle, HandleValue, Name, Part, Piece, Salt, Slot, Start, Step, b2, raw, sized, u8, u16, u32};
+use crate::step::{
+    Action, Auth, Handle, HandleValue, Name, Part, Piece, Salt, Slot, Start, Step, b2, raw, sized,
+    u8, u16, u32,
+};
 
 /// TPM_RH_OWNER.
 pub const OWNER: u32 = 0x4000_0001;
@@ -104,18 +107,30 @@ impl<'a> Builder<'a> {
     }
 
     /// A command; `auths` are the authorization values of its first handles.
-    pub fn cmd(&mut self, code: u32, handles: Vec<Handle>, auths: &[&[u8]], params: Vec<Piece>) -> &mut Step {
+    pub fn cmd(
+        &mut self,
+        code: u32,
+        handles: Vec<Handle>,
+        auths: &[&[u8]],
+        params: Vec<Piece>,
+    ) -> &mut Step {
         let mut step = Step::new(code);
         let mut free = self.session.clone();
         for (at, value) in auths.iter().enumerate() {
             let used = match &free {
-                Some(session) if self.rng.chance(60) => Some(self.session_auth(session.clone(), code, &params, Some((&handles[at], value)))),
+                Some(session) if self.rng.chance(60) => Some(self.session_auth(
+                    session.clone(),
+                    code,
+                    &params,
+                    Some((&handles[at], value)),
+                )),
                 _ => None,
             };
             if used.is_some() {
                 free = None;
             }
-            step.auths.push(used.unwrap_or_else(|| Auth::password(value)));
+            step.auths
+                .push(used.unwrap_or_else(|| Auth::password(value)));
         }
         let sessions_allowed = !matches!(code, 0x144 | 0x161 | 0x162 | 0x165);
         if let Some(session) = free
@@ -139,7 +154,13 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn session_auth(&mut self, session: Session, code: u32, params: &[Piece], entity: Option<(&Handle, &[u8])>) -> Auth {
+    fn session_auth(
+        &mut self,
+        session: Session,
+        code: u32,
+        params: &[Piece],
+        entity: Option<(&Handle, &[u8])>,
+    ) -> Auth {
         let mut attributes = 1;
         if session.cipher != Cipher::None {
             if matches!(params.first(), Some(Piece::Sized(..))) && self.rng.chance(50) {
@@ -150,7 +171,13 @@ impl<'a> Builder<'a> {
                 attributes |= 0x40;
             }
         }
-        if session.bound_to.is_none() && self.rng.chance(if attributes == 1 && entity.is_none() { 90 } else { 15 }) {
+        if session.bound_to.is_none()
+            && self.rng.chance(if attributes == 1 && entity.is_none() {
+                90
+            } else {
+                15
+            })
+        {
             attributes |= 0x80;
         }
         let bound = entity.is_some_and(|(handle, _)| match handle.value {
@@ -186,11 +213,6 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// The HMAC session there is.
-    pub fn current_session(&self) -> Option<Session> {
-        self.session.clone()
-    }
-
     /// StartAuthSession: 0 HMAC, 1 policy, 3 trial.
     pub fn start_session(&mut self, kind: u8) -> Session {
         let hash = self.alg();
@@ -222,7 +244,11 @@ impl<'a> Builder<'a> {
                 name_alg: SHA256,
                 scalar,
             };
-            (self.world.storage.handle.clone(), sized(vec![point.clone()]), Some(Salt::Ecc(point)))
+            (
+                self.world.storage.handle.clone(),
+                sized(vec![point.clone()]),
+                Some(Salt::Ecc(point)),
+            )
         } else {
             (NULL_HANDLE.into(), b2(&[]), None)
         };
@@ -280,7 +306,8 @@ impl<'a> Builder<'a> {
 
     /// A hierarchy.
     pub fn hierarchy(&mut self) -> u32 {
-        self.rng.pick(&[OWNER, OWNER, ENDORSEMENT, PLATFORM, NULL_HANDLE])
+        self.rng
+            .pick(&[OWNER, OWNER, ENDORSEMENT, PLATFORM, NULL_HANDLE])
     }
 
     /// An authorization value.
@@ -299,7 +326,12 @@ impl<'a> Builder<'a> {
         self.plain(0x144, vec![], vec![u16(0)]);
         // Ten failures rather than few, and no recovery within a run.
         let auth = self.hierarchy_auth(LOCKOUT);
-        self.cmd(0x13A, vec![LOCKOUT.into()], &[&auth], vec![u32(10), u32(100_000), u32(100_000)]);
+        self.cmd(
+            0x13A,
+            vec![LOCKOUT.into()],
+            &[&auth],
+            vec![u32(10), u32(100_000), u32(100_000)],
+        );
         self.storage();
     }
 
@@ -307,35 +339,67 @@ impl<'a> Builder<'a> {
     pub fn storage(&mut self) {
         let object = self.primary(OWNER, &Template::new(Kind::Storage(3)), &[], &[]);
         let auth = self.hierarchy_auth(OWNER);
-        self.cmd(0x120, vec![OWNER.into(), object.handle.clone()], &[&auth], vec![u32(0x8100_0001)]);
+        self.cmd(
+            0x120,
+            vec![OWNER.into(), object.handle.clone()],
+            &[&auth],
+            vec![u32(0x8100_0001)],
+        );
         self.flush(&object);
         let (public, name) = (self.world.storage.public, self.world.storage.name);
         self.world.storage.handle.name = Name::Slot(name);
-        self.plain(0x173, vec![0x8100_0001.into()], vec![]).saves = vec![(Part::Body(0), public), (Part::Body(1), name)];
+        self.plain(0x173, vec![0x8100_0001.into()], vec![]).saves =
+            vec![(Part::Body(0), public), (Part::Body(1), name)];
     }
 
     /// CreatePrimary.
-    pub fn primary(&mut self, hierarchy: u32, template: &Template, auth: &[u8], data: &[u8]) -> Object {
+    pub fn primary(
+        &mut self,
+        hierarchy: u32,
+        template: &Template,
+        auth: &[u8],
+        data: &[u8],
+    ) -> Object {
         let (slot, name, public) = (self.slot(), self.slot(), self.slot());
         let authority = self.hierarchy_auth(hierarchy);
         let outside = self.rng.some_bytes(8);
-        let params = vec![sensitive_create(auth, data), sized(template.public()), b2(&outside), no_pcrs()];
-        self.cmd(0x131, vec![hierarchy.into()], &[&authority], params).saves =
-            vec![(Part::Handle, slot), (Part::Body(0), public), (Part::Body(4), name)];
+        let params = vec![
+            sensitive_create(auth, data),
+            sized(template.public()),
+            b2(&outside),
+            no_pcrs(),
+        ];
+        self.cmd(0x131, vec![hierarchy.into()], &[&authority], params)
+            .saves = vec![
+            (Part::Handle, slot),
+            (Part::Body(0), public),
+            (Part::Body(4), name),
+        ];
         self.object(slot, name, public, auth, template.kind, false)
     }
 
     /// Create.
-    pub fn create(&mut self, parent: &Object, template: &Template, auth: &[u8], data: &[u8]) -> Blob {
+    pub fn create(
+        &mut self,
+        parent: &Object,
+        template: &Template,
+        auth: &[u8],
+        data: &[u8],
+    ) -> Blob {
         let slots = [self.slot(), self.slot(), self.slot(), self.slot()];
         let outside = self.rng.some_bytes(8);
         let selection = match self.rng.below(4) {
             0 => crate::scenario::template::pcrs(SHA256, [0, 0x80, 1]),
             _ => vec![no_pcrs()],
         };
-        let mut params = vec![sensitive_create(auth, data), sized(template.public()), b2(&outside)];
+        let mut params = vec![
+            sensitive_create(auth, data),
+            sized(template.public()),
+            b2(&outside),
+        ];
         params.extend(selection);
-        self.cmd(0x153, vec![parent.handle.clone()], &[&parent.auth], params).saves = vec![
+        self.cmd(0x153, vec![parent.handle.clone()], &[&parent.auth], params)
+            .saves = vec![
             (Part::Field(0), slots[0]),
             (Part::Field(1), slots[1]),
             (Part::Field(3), slots[2]),
@@ -354,8 +418,8 @@ impl<'a> Builder<'a> {
     pub fn load(&mut self, parent: &Object, blob: &Blob) -> Object {
         let (slot, name, public) = (self.slot(), self.slot(), blob.public);
         let params = vec![Piece::Slot(blob.private), Piece::Slot(public)];
-        self.cmd(0x157, vec![parent.handle.clone()], &[&parent.auth], params).saves =
-            vec![(Part::Handle, slot), (Part::Body(0), name)];
+        self.cmd(0x157, vec![parent.handle.clone()], &[&parent.auth], params)
+            .saves = vec![(Part::Handle, slot), (Part::Body(0), name)];
         self.object(slot, name, public, &blob.auth, blob.kind, false)
     }
 
@@ -368,7 +432,11 @@ impl<'a> Builder<'a> {
     pub fn external_in(&mut self, template: &Template, auth: &[u8], private: bool) -> Object {
         let (slot, name, public) = (self.slot(), self.slot(), self.slot());
         let (area, sensitive) = template.known_areas(self.rng, auth);
-        let hierarchy = if private { NULL_HANDLE } else { self.hierarchy() };
+        let hierarchy = if private {
+            NULL_HANDLE
+        } else {
+            self.hierarchy()
+        };
         let first = if private { sized(sensitive) } else { b2(&[]) };
         let step = self.plain(0x167, vec![], vec![first, sized(area), u32(hierarchy)]);
         step.saves = vec![(Part::Handle, slot), (Part::Body(0), name)];
@@ -376,7 +444,15 @@ impl<'a> Builder<'a> {
         self.object(slot, name, public, auth, template.kind, true)
     }
 
-    fn object(&self, slot: Slot, name: Slot, public: Slot, auth: &[u8], kind: Kind, known: bool) -> Object {
+    fn object(
+        &self,
+        slot: Slot,
+        name: Slot,
+        public: Slot,
+        auth: &[u8],
+        kind: Kind,
+        known: bool,
+    ) -> Object {
         Object {
             handle: Handle {
                 value: HandleValue::Slot(slot),

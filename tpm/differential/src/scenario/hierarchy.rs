@@ -13,13 +13,27 @@ pub fn auths(b: &mut Builder<'_>) {
     let new = b.secret();
     b.cmd(0x129, vec![hierarchy.into()], &[&old], vec![b2(&new)]);
     let alg = b.rng.pick(&[SHA256, 0x10]);
-    let policy = if alg == SHA256 { b.rng.bytes(32) } else { vec![] };
-    b.cmd(0x12E, vec![hierarchy.into()], &[&new], vec![b2(&policy), u16(alg)]);
+    let policy = if alg == SHA256 {
+        b.rng.bytes(32)
+    } else {
+        vec![]
+    };
+    b.cmd(
+        0x12E,
+        vec![hierarchy.into()],
+        &[&new],
+        vec![b2(&policy), u16(alg)],
+    );
     if hierarchy == OWNER {
         b.cmd(0x129, vec![OWNER.into()], &[b"not it"], vec![b2(&[])]);
     }
     b.cmd(0x129, vec![hierarchy.into()], &[&new], vec![b2(&old)]);
-    b.cmd(0x12E, vec![hierarchy.into()], &[&old], vec![b2(&[]), u16(0x10)]);
+    b.cmd(
+        0x12E,
+        vec![hierarchy.into()],
+        &[&old],
+        vec![b2(&[]), u16(0x10)],
+    );
 }
 
 /// Clear, ClearControl.
@@ -51,10 +65,20 @@ pub fn platform(b: &mut Builder<'_>) {
             let hierarchy = b.rng.pick(&[OWNER, ENDORSEMENT, 0x4000_000D, PLATFORM]);
             let by = b.rng.pick(&[hierarchy, PLATFORM]);
             let auth = b.hierarchy_auth(by);
-            b.cmd(0x121, vec![by.into()], &[&auth], vec![u32(hierarchy), u8(0)]);
+            b.cmd(
+                0x121,
+                vec![by.into()],
+                &[&auth],
+                vec![u32(hierarchy), u8(0)],
+            );
             b.primary(hierarchy, &Template::new(Kind::Storage(3)), &[], &[]);
             b.plain(0x173, vec![0x8100_0001.into()], vec![]);
-            b.cmd(0x121, vec![PLATFORM.into()], &[&platform], vec![u32(hierarchy), u8(1)]);
+            b.cmd(
+                0x121,
+                vec![PLATFORM.into()],
+                &[&platform],
+                vec![u32(hierarchy), u8(1)],
+            );
             if hierarchy == PLATFORM {
                 restart(b);
             }
@@ -65,7 +89,12 @@ pub fn platform(b: &mut Builder<'_>) {
             b.primary(ENDORSEMENT, &Template::new(Kind::Ak(3)), &[], &[]);
         }
         3 => {
-            b.cmd(0x12D, vec![PLATFORM.into()], &[&platform], vec![u32(1), u32(0x126), u32(0)]);
+            b.cmd(
+                0x12D,
+                vec![PLATFORM.into()],
+                &[&platform],
+                vec![u32(1), u32(0x126), u32(0)],
+            );
         }
         _ => {
             b.cmd(0x13F, vec![PLATFORM.into()], &[&platform], vec![u32(0)]);
@@ -96,7 +125,12 @@ pub fn dictionary(b: &mut Builder<'_>) {
     let blob = b.create(&storage, &template, b"right", b"data");
     let object = b.load(&storage, &blob);
     let lockout = b.hierarchy_auth(LOCKOUT);
-    b.cmd(0x13A, vec![LOCKOUT.into()], &[&lockout], vec![u32(3), u32(100_000), u32(100_000)]);
+    b.cmd(
+        0x13A,
+        vec![LOCKOUT.into()],
+        &[&lockout],
+        vec![u32(3), u32(100_000), u32(100_000)],
+    );
     for _ in 0..2 + b.rng.below(4) {
         let value: &[u8] = if b.rng.chance(70) { b"wrong" } else { b"right" };
         b.cmd(0x15E, vec![object.handle.clone()], &[value], vec![]);
@@ -104,7 +138,12 @@ pub fn dictionary(b: &mut Builder<'_>) {
     b.plain(0x17A, vec![], vec![u32(6), u32(0x200), u32(0x20)]);
     b.cmd(0x139, vec![LOCKOUT.into()], &[&lockout], vec![]);
     b.cmd(0x15E, vec![object.handle.clone()], &[b"right"], vec![]);
-    b.cmd(0x13A, vec![LOCKOUT.into()], &[&lockout], vec![u32(10), u32(100_000), u32(100_000)]);
+    b.cmd(
+        0x13A,
+        vec![LOCKOUT.into()],
+        &[&lockout],
+        vec![u32(10), u32(100_000), u32(100_000)],
+    );
     b.flush(&object);
 }
 
@@ -114,7 +153,9 @@ pub fn clock(b: &mut Builder<'_>) {
     let by = b.rng.pick(&[OWNER, PLATFORM]);
     let auth = b.hierarchy_auth(by);
     b.plain(0x181, vec![], vec![]);
-    let time = b.rng.pick(&[0, 1, 10_000_000, 20_000_000, 0xFFFF_0000_0000_0000]);
+    let time = b
+        .rng
+        .pick(&[0, 1, 10_000_000, 20_000_000, 0xFFFF_0000_0000_0000]);
     b.cmd(0x128, vec![by.into()], &[&auth], vec![u64(time)]);
     let rate = b.rng.pick(&[0, 1, 0xFF, 3, 0xFD, 4, 0x80]);
     b.cmd(0x130, vec![by.into()], &[&auth], vec![u8(rate)]);

@@ -17,17 +17,14 @@ pub const RSA_P: &str = concat!(
     "19735bfadb900cb4b4b2d80769f77f88172a1e84d15a9485fd5bf2b7",
 );
 /// A private key on P-256.
-pub const P256_D: &str = concat!(
-    "2f40232e9b2685c086834985f3d53f3c77148a06875172461f245a307a18ab9b",
-);
+pub const P256_D: &str =
+    concat!("2f40232e9b2685c086834985f3d53f3c77148a06875172461f245a307a18ab9b",);
 /// Its public key's x.
-pub const P256_X: &str = concat!(
-    "c293db7435aaa30f1447bc97e7bac3c7657bf1594a29a435081f6f6c1f9cf1bc",
-);
+pub const P256_X: &str =
+    concat!("c293db7435aaa30f1447bc97e7bac3c7657bf1594a29a435081f6f6c1f9cf1bc",);
 /// And y.
-pub const P256_Y: &str = concat!(
-    "892fcd8a7f465466c9a7b2c51c8133905a313b18b630191b07abbc7bc70ef792",
-);
+pub const P256_Y: &str =
+    concat!("892fcd8a7f465466c9a7b2c51c8133905a313b18b630191b07abbc7bc70ef792",);
 /// A private key on P-384.
 pub const P384_D: &str = concat!(
     "d21e19ed3b6a663967eac158260df0f85a8b1516ad512cef0119cf28f5df06c6d4d0cadb8ca3b98c9e303b1860d86148",

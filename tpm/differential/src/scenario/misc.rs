@@ -36,7 +36,11 @@ pub fn capabilities(b: &mut Builder<'_>) {
             (11, 0, 10),
             (0x100, 0, 10),
         ]);
-        b.plain(0x17A, vec![], vec![u32(capability), u32(property), u32(count)]);
+        b.plain(
+            0x17A,
+            vec![],
+            vec![u32(capability), u32(property), u32(count)],
+        );
     }
     let bytes = b.rng.pick(&[0, 1, 16, 32, 48, 64, 65, 2000]);
     b.plain(0x17B, vec![], vec![u16(bytes)]);
@@ -53,15 +57,62 @@ pub fn parameters(b: &mut Builder<'_>) {
     let alg = b.alg();
     let mode = b.rng.pick(&[0x40, 0x41, 0x42, 0x43, 0x44, NULL, 0x45]);
     let lists = [
-        [vec![u16(1)], aes.to_vec(), null.to_vec(), vec![u16(bits), u32(0)]].concat(),
-        [vec![u16(1)], null.to_vec(), vec![u16(0x14), u16(alg)], vec![u16(bits), u32(65537)]].concat(),
-        [vec![u16(1)], null.to_vec(), vec![u16(0x15)], vec![u16(bits), u32(3)]].concat(),
-        [vec![u16(0x23)], aes.to_vec(), null.to_vec(), vec![u16(curve)], null.to_vec()].concat(),
-        [vec![u16(0x23)], null.to_vec(), vec![u16(0x18), u16(alg)], vec![u16(curve)], null.to_vec()].concat(),
-        [vec![u16(0x23)], null.to_vec(), vec![u16(0x1A), u16(alg), u16(0)], vec![u16(curve)], null.to_vec()].concat(),
-        [vec![u16(0x25)], vec![u16(6), u16(b.rng.pick(&[128, 256, 64])), u16(mode)]].concat(),
+        [
+            vec![u16(1)],
+            aes.to_vec(),
+            null.to_vec(),
+            vec![u16(bits), u32(0)],
+        ]
+        .concat(),
+        [
+            vec![u16(1)],
+            null.to_vec(),
+            vec![u16(0x14), u16(alg)],
+            vec![u16(bits), u32(65537)],
+        ]
+        .concat(),
+        [
+            vec![u16(1)],
+            null.to_vec(),
+            vec![u16(0x15)],
+            vec![u16(bits), u32(3)],
+        ]
+        .concat(),
+        [
+            vec![u16(0x23)],
+            aes.to_vec(),
+            null.to_vec(),
+            vec![u16(curve)],
+            null.to_vec(),
+        ]
+        .concat(),
+        [
+            vec![u16(0x23)],
+            null.to_vec(),
+            vec![u16(0x18), u16(alg)],
+            vec![u16(curve)],
+            null.to_vec(),
+        ]
+        .concat(),
+        [
+            vec![u16(0x23)],
+            null.to_vec(),
+            vec![u16(0x1A), u16(alg), u16(0)],
+            vec![u16(curve)],
+            null.to_vec(),
+        ]
+        .concat(),
+        [
+            vec![u16(0x25)],
+            vec![u16(6), u16(b.rng.pick(&[128, 256, 64])), u16(mode)],
+        ]
+        .concat(),
         [vec![u16(8)], vec![u16(5), u16(alg)]].concat(),
-        [vec![u16(8)], vec![u16(0x0A), u16(alg), u16(b.rng.pick(&[0x22, 0x20, NULL]))]].concat(),
+        [
+            vec![u16(8)],
+            vec![u16(0x0A), u16(alg), u16(b.rng.pick(&[0x22, 0x20, NULL]))],
+        ]
+        .concat(),
         [vec![u16(8)], null.to_vec()].concat(),
     ];
     for _ in 0..4 {
@@ -90,7 +141,8 @@ pub fn contexts(b: &mut Builder<'_>) {
             } else {
                 b.primary(OWNER, &Template::new(Kind::Hmac(SHA256)), b"ctx", &[])
             };
-            b.plain(0x162, vec![object.handle.clone()], vec![]).saves = vec![(Part::Field(0), context)];
+            b.plain(0x162, vec![object.handle.clone()], vec![]).saves =
+                vec![(Part::Field(0), context)];
             b.flush(&object);
             let slot = b.slot();
             b.plain(0x161, vec![], vec![Piece::Slot(context)]).saves = vec![(Part::Handle, slot)];
@@ -100,7 +152,8 @@ pub fn contexts(b: &mut Builder<'_>) {
         }
         1 => {
             let slot = b.slot();
-            b.plain(0x186, vec![], vec![b2(b"seq"), u16(SHA384)]).saves = vec![(Part::Handle, slot)];
+            b.plain(0x186, vec![], vec![b2(b"seq"), u16(SHA384)]).saves =
+                vec![(Part::Handle, slot)];
             let handle = super::pcr::sequence(slot);
             let data = b.data(100);
             b.cmd(0x15C, vec![handle.clone()], &[b"seq"], vec![data]);
@@ -120,7 +173,8 @@ pub fn contexts(b: &mut Builder<'_>) {
             }
             b.plain(0x189, vec![policy.handle()], vec![]).exact = true;
             if b.rng.chance(50) {
-                b.plain(0x162, vec![policy.handle()], vec![]).saves = vec![(Part::Field(0), context)];
+                b.plain(0x162, vec![policy.handle()], vec![]).saves =
+                    vec![(Part::Field(0), context)];
             }
             b.flush_slot(policy.slot);
             b.plain(0x161, vec![], vec![Piece::Slot(context)]);
@@ -158,10 +212,24 @@ pub fn restart(b: &mut Builder<'_>) {
     b.on(0x134, &orderly, vec![]);
     let object = b.external(&Template::known(Kind::Hmac(SHA256)), b"");
     b.without_session();
-    b.cmd(0x182, vec![0.into()], &[&[]], vec![u32(1), u16(SHA256), raw(&[3; 32])]);
-    b.cmd(0x182, vec![16.into()], &[&[]], vec![u32(1), u16(SHA256), raw(&[3; 32])]);
+    b.cmd(
+        0x182,
+        vec![0.into()],
+        &[&[]],
+        vec![u32(1), u16(SHA256), raw(&[3; 32])],
+    );
+    b.cmd(
+        0x182,
+        vec![16.into()],
+        &[&[]],
+        vec![u32(1), u16(SHA256), raw(&[3; 32])],
+    );
     super::hierarchy::restart(b);
-    b.plain(0x17E, vec![], vec![u32(1), u16(SHA256), u8(3), raw(&[1, 0, 1])]);
+    b.plain(
+        0x17E,
+        vec![],
+        vec![u32(1), u16(SHA256), u8(3), raw(&[1, 0, 1])],
+    );
     b.plain(0x173, vec![object.handle], vec![]);
     b.plain(0x17A, vec![], vec![u32(6), u32(0x200), u32(2)]);
     b.on(0x137, &index, vec![b2(&[2; 16]), u16(0)]);

@@ -78,7 +78,9 @@ impl Generator {
         let mut actions = Vec::new();
         self.scenario(&mut actions, |b| b.begin());
         while actions.len() < count {
-            let which = self.rng.below(SCENARIOS.iter().map(|(weight, _)| weight).sum());
+            let which = self
+                .rng
+                .below(SCENARIOS.iter().map(|(weight, _)| weight).sum());
             let mut sum = 0;
             let scenario = SCENARIOS.iter().find(|(weight, _)| {
                 sum += weight;

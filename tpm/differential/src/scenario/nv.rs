@@ -36,7 +36,8 @@ impl Builder<'_> {
         let handle = self.index();
         let by = self.rng.pick(&[OWNER, OWNER, PLATFORM]);
         let auth = self.secret();
-        let mut attributes = kind << 4 | OWNER_WRITE | AUTH_WRITE | OWNER_READ | AUTH_READ | NO_DA | more;
+        let mut attributes =
+            kind << 4 | OWNER_WRITE | AUTH_WRITE | OWNER_READ | AUTH_READ | NO_DA | more;
         if by == PLATFORM {
             attributes |= PP_WRITE | PP_READ | PLATFORM_CREATE;
         }
@@ -46,17 +47,45 @@ impl Builder<'_> {
     }
 
     /// NV_DefineSpace.
-    #[allow(clippy::too_many_arguments, reason = "they are the command's parameters")]
-    pub fn define_as(&mut self, by: u32, auth: &[u8], handle: u32, alg: u16, attributes: u32, policy: Piece, size: u16) {
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "they are the command's parameters"
+    )]
+    pub fn define_as(
+        &mut self,
+        by: u32,
+        auth: &[u8],
+        handle: u32,
+        alg: u16,
+        attributes: u32,
+        policy: Piece,
+        size: u16,
+    ) {
         let authority = self.hierarchy_auth(by);
-        let public = sized(vec![u32(handle), u16(alg), u32(attributes), policy, u16(size)]);
-        self.cmd(0x12A, vec![by.into()], &[&authority], vec![b2(auth), public]);
+        let public = sized(vec![
+            u32(handle),
+            u16(alg),
+            u32(attributes),
+            policy,
+            u16(size),
+        ]);
+        self.cmd(
+            0x12A,
+            vec![by.into()],
+            &[&authority],
+            vec![b2(auth), public],
+        );
     }
 
     /// NV_UndefineSpace.
     pub fn undefine(&mut self, index: &Index) {
         let authority = self.hierarchy_auth(index.by);
-        self.cmd(0x122, vec![index.by.into(), index.handle.into()], &[&authority], vec![]);
+        self.cmd(
+            0x122,
+            vec![index.by.into(), index.handle.into()],
+            &[&authority],
+            vec![],
+        );
     }
 
     /// A command on an index, authorized by the index itself or by the owner.
@@ -97,7 +126,11 @@ pub fn data(b: &mut Builder<'_>) {
     for _ in 0..3 {
         let offset = b.rng.below(usize::from(size).min(1000) + 1) as u16;
         let len = b.rng.below(usize::from(size - offset).min(900) + 1);
-        let bytes = b.rng.bytes(if more & WRITE_ALL != 0 { usize::from(size.min(900)) } else { len });
+        let bytes = b.rng.bytes(if more & WRITE_ALL != 0 {
+            usize::from(size.min(900))
+        } else {
+            len
+        });
         let offset = if more & WRITE_ALL != 0 { 0 } else { offset };
         b.on(0x137, &index, vec![b2(&bytes), u16(offset)]);
         b.on(0x14E, &index, vec![u16(bytes.len() as u16), u16(offset)]);
@@ -152,10 +185,15 @@ pub fn counters(b: &mut Builder<'_>) {
             let handle = b.index();
             let auth = b.secret();
             let alg = b.alg();
-            let attributes = 4 << 4 | OWNER_WRITE | AUTH_WRITE | OWNER_READ | AUTH_READ | NO_DA | orderly;
+            let attributes =
+                4 << 4 | OWNER_WRITE | AUTH_WRITE | OWNER_READ | AUTH_READ | NO_DA | orderly;
             let size = digest_len(alg) as u16;
             b.define_as(OWNER, &auth, handle, alg, attributes, b2(&[]), size);
-            let index = Index { handle, auth, by: OWNER };
+            let index = Index {
+                handle,
+                auth,
+                by: OWNER,
+            };
             for _ in 0..3 {
                 let data = b.data(100);
                 b.on(0x136, &index, vec![data]);
@@ -170,16 +208,35 @@ pub fn counters(b: &mut Builder<'_>) {
             let auth = b"pin".to_vec();
             let attributes = kind << 4 | OWNER_WRITE | OWNER_READ | AUTH_READ | NO_DA;
             b.define_as(OWNER, &auth, handle, SHA256, attributes, b2(&[]), 8);
-            let index = Index { handle, auth, by: OWNER };
+            let index = Index {
+                handle,
+                auth,
+                by: OWNER,
+            };
             let authority = b.hierarchy_auth(OWNER);
             let limits = [[0, 0, 0, 0, 0, 0, 0, 2], [0, 0, 0, 1, 0, 0, 0, 3]];
             let limit = b.rng.pick(&limits);
-            b.cmd(0x137, vec![OWNER.into(), handle.into()], &[&authority], vec![b2(&limit), u16(0)]);
+            b.cmd(
+                0x137,
+                vec![OWNER.into(), handle.into()],
+                &[&authority],
+                vec![b2(&limit), u16(0)],
+            );
             for _ in 0..4 {
                 let value: &[u8] = if b.rng.chance(50) { b"pin" } else { b"nip" };
-                b.cmd(0x14E, vec![handle.into(), handle.into()], &[value], vec![u16(8), u16(0)]);
+                b.cmd(
+                    0x14E,
+                    vec![handle.into(), handle.into()],
+                    &[value],
+                    vec![u16(8), u16(0)],
+                );
             }
-            b.cmd(0x14E, vec![OWNER.into(), handle.into()], &[&authority], vec![u16(8), u16(0)]);
+            b.cmd(
+                0x14E,
+                vec![OWNER.into(), handle.into()],
+                &[&authority],
+                vec![u16(8), u16(0)],
+            );
             b.undefine(&index);
         }
     }
@@ -193,24 +250,59 @@ pub fn special(b: &mut Builder<'_>) {
     let trial = b.start_session_with(3, hash);
     b.plain(0x16C, vec![trial.handle()], vec![u32(code)]);
     let digest = b.slot();
-    b.plain(0x189, vec![trial.handle()], vec![]).saves = vec![(crate::step::Part::Field(0), digest)];
+    b.plain(0x189, vec![trial.handle()], vec![]).saves =
+        vec![(crate::step::Part::Field(0), digest)];
     b.flush_slot(trial.slot);
     let handle = b.index();
     let common = AUTH_WRITE | AUTH_READ | NO_DA;
-    let (by, attributes) = if change { (OWNER, common) } else { (PLATFORM, common | PLATFORM_CREATE | POLICY_DELETE) };
-    b.define_as(by, b"old", handle, hash, attributes, Piece::Slot(digest), 16);
-    let index = Index { handle, auth: b"old".to_vec(), by };
+    let (by, attributes) = if change {
+        (OWNER, common)
+    } else {
+        (PLATFORM, common | PLATFORM_CREATE | POLICY_DELETE)
+    };
+    b.define_as(
+        by,
+        b"old",
+        handle,
+        hash,
+        attributes,
+        Piece::Slot(digest),
+        16,
+    );
+    let index = Index {
+        handle,
+        auth: b"old".to_vec(),
+        by,
+    };
     b.nv_public(&index);
     b.undefine(&index); // refused where the policy must delete it
     let policy = b.start_session_with(1, hash);
     b.plain(0x16C, vec![policy.handle()], vec![u32(code)]);
     let auth = b.policy_auth(&policy, None, false);
     if change {
-        b.define_as(by, b"old", handle, hash, attributes, Piece::Slot(digest), 16);
+        b.define_as(
+            by,
+            b"old",
+            handle,
+            hash,
+            attributes,
+            Piece::Slot(digest),
+            16,
+        );
         let step = b.plain(0x13B, vec![handle.into()], vec![b2(b"new")]);
         step.auths = vec![auth];
-        b.cmd(0x137, vec![handle.into(), handle.into()], &[b"new"], vec![b2(&[7; 16]), u16(0)]);
-        b.cmd(0x14E, vec![handle.into(), handle.into()], &[b"new"], vec![u16(16), u16(0)]);
+        b.cmd(
+            0x137,
+            vec![handle.into(), handle.into()],
+            &[b"new"],
+            vec![b2(&[7; 16]), u16(0)],
+        );
+        b.cmd(
+            0x14E,
+            vec![handle.into(), handle.into()],
+            &[b"new"],
+            vec![u16(16), u16(0)],
+        );
         b.undefine(&index);
     } else {
         let platform = b.hierarchy_auth(PLATFORM);

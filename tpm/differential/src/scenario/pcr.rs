@@ -14,7 +14,12 @@ pub fn registers(b: &mut Builder<'_>) {
         let locality = b.rng.pick(&[0, 0, 0, 1, 2, 3, 4]);
         match b.rng.below(8) {
             0..=2 => {
-                let digests: Vec<u16> = b.rng.pick(&[vec![SHA256], vec![SHA256, SHA384], vec![SHA1], vec![SHA384, SHA512]]);
+                let digests: Vec<u16> = b.rng.pick(&[
+                    vec![SHA256],
+                    vec![SHA256, SHA384],
+                    vec![SHA1],
+                    vec![SHA384, SHA512],
+                ]);
                 let mut params = vec![u32(digests.len() as u32)];
                 for alg in digests {
                     params.push(u16(alg));
@@ -38,7 +43,12 @@ pub fn registers(b: &mut Builder<'_>) {
                 let value = b.data(20);
                 b.cmd(0x183, vec![pcr.into()], &[&[]], vec![value]);
                 let auth = b.hierarchy_auth(PLATFORM);
-                b.cmd(0x12C, vec![PLATFORM.into()], &[&auth], vec![b2(&[]), u16(0x10), u32(pcr)]);
+                b.cmd(
+                    0x12C,
+                    vec![PLATFORM.into()],
+                    &[&auth],
+                    vec![b2(&[]), u16(0x10), u32(pcr)],
+                );
             }
             _ => {
                 let select = b.rng.next().to_be_bytes();

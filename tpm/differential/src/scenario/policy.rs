@@ -64,7 +64,11 @@ pub fn assertions(b: &mut Builder<'_>) {
             9 => {
                 let (one, two) = (b.rng.some_bytes(34), b.rng.some_bytes(34));
                 let include = b.rng.pick(&[0, 1]);
-                b.plain(0x188, vec![handle.clone()], vec![b2(&one), b2(&two), u8(include)]);
+                b.plain(
+                    0x188,
+                    vec![handle.clone()],
+                    vec![b2(&one), b2(&two), u8(include)],
+                );
             }
             10 => {
                 let now = digest(b, &session, exact);
@@ -89,7 +93,11 @@ pub fn assertions(b: &mut Builder<'_>) {
                     (vec![0; 8], 8, 0x0C),
                     (vec![0], 25, 0),
                 ]);
-                b.plain(0x16D, vec![handle.clone()], vec![b2(&operand), u16(offset), u16(operation)]);
+                b.plain(
+                    0x16D,
+                    vec![handle.clone()],
+                    vec![b2(&operand), u16(offset), u16(operation)],
+                );
             }
             13 | 14 => {
                 let by = b.rng.pick(&[OWNER, ENDORSEMENT, PLATFORM]);
@@ -111,36 +119,67 @@ fn secret(b: &mut Builder<'_>, session: &Session, by: u32, auth: &[u8]) {
     let expiration = b.rng.pick(&[0, 0, -100_000, 100_000]);
     let reference = b.rng.some_bytes(20);
     let (timeout, ticket) = (b.slot(), b.slot());
-    let nonce = if b.rng.chance(30) { b2(&[1; 16]) } else { b2(&[]) };
+    let nonce = if b.rng.chance(30) {
+        b2(&[1; 16])
+    } else {
+        b2(&[])
+    };
     let params = vec![nonce, b2(&[]), b2(&reference), u32(expiration as u32)];
-    b.cmd(0x151, vec![by.into(), session.handle()], &[auth], params).saves =
-        vec![(Part::Field(0), timeout), (Part::Field(1), ticket)];
+    b.cmd(0x151, vec![by.into(), session.handle()], &[auth], params)
+        .saves = vec![(Part::Field(0), timeout), (Part::Field(1), ticket)];
     if expiration < 0 {
         b.plain(0x180, vec![session.handle()], vec![]);
-        let params = vec![Piece::Slot(timeout), b2(&[]), b2(&reference), sized(vec![raw(&by.to_be_bytes())]), Piece::Slot(ticket)];
+        let params = vec![
+            Piece::Slot(timeout),
+            b2(&[]),
+            b2(&reference),
+            sized(vec![raw(&by.to_be_bytes())]),
+            Piece::Slot(ticket),
+        ];
         b.plain(0x172, vec![session.handle()], params);
     }
 }
 
 /// PolicySigned by a key of the TPM, whose ticket PolicyTicket takes.
 fn signed(b: &mut Builder<'_>, session: &Session, ticketed: bool) {
-    let kind = b.rng.pick(&[Kind::SignEcc(3, 0x18, SHA256), Kind::Hmac(SHA256), Kind::SignRsa(0x14, SHA256)]);
+    let kind = b.rng.pick(&[
+        Kind::SignEcc(3, 0x18, SHA256),
+        Kind::Hmac(SHA256),
+        Kind::SignRsa(0x14, SHA256),
+    ]);
     let key = b.external(&Template::known(kind), b"sig");
-    let expiration: i32 = if ticketed { -50_000 } else { b.rng.pick(&[0, 0, 100_000, -100_000]) };
+    let expiration: i32 = if ticketed {
+        -50_000
+    } else {
+        b.rng.pick(&[0, 0, 100_000, -100_000])
+    };
     let reference = b.rng.some_bytes(10);
     let body = vec![raw(&expiration.to_be_bytes()), raw(&reference)];
     let to_sign = sized(vec![Piece::Hash(SHA256, body)]);
     let signature = b.slot();
     let mut params = vec![to_sign, u16(NULL)];
     params.extend(super::attest::null_ticket(super::attest::HASHCHECK));
-    b.cmd(0x15D, vec![key.handle.clone()], &[b"sig"], params).saves = vec![(Part::Field(0), signature)];
+    b.cmd(0x15D, vec![key.handle.clone()], &[b"sig"], params)
+        .saves = vec![(Part::Field(0), signature)];
     let (timeout, ticket) = (b.slot(), b.slot());
-    let params = vec![b2(&[]), b2(&[]), b2(&reference), u32(expiration as u32), Piece::Slot(signature)];
-    b.plain(0x160, vec![key.handle.clone(), session.handle()], params).saves =
-        vec![(Part::Field(0), timeout), (Part::Field(1), ticket)];
+    let params = vec![
+        b2(&[]),
+        b2(&[]),
+        b2(&reference),
+        u32(expiration as u32),
+        Piece::Slot(signature),
+    ];
+    b.plain(0x160, vec![key.handle.clone(), session.handle()], params)
+        .saves = vec![(Part::Field(0), timeout), (Part::Field(1), ticket)];
     if expiration < 0 {
         b.plain(0x180, vec![session.handle()], vec![]);
-        let params = vec![Piece::Slot(timeout), b2(&[]), b2(&reference), sized(vec![Piece::Slot(key.name)]), Piece::Slot(ticket)];
+        let params = vec![
+            Piece::Slot(timeout),
+            b2(&[]),
+            b2(&reference),
+            sized(vec![Piece::Slot(key.name)]),
+            Piece::Slot(ticket),
+        ];
         b.plain(0x172, vec![session.handle()], params);
     }
     b.flush(&key);
@@ -155,23 +194,46 @@ pub fn authorized(b: &mut Builder<'_>) {
     b.plain(0x16B, vec![session.handle()], vec![]);
     let approved = digest(b, &session, true);
     let reference = b.rng.some_bytes(10);
-    let kind = b.rng.pick(&[Kind::SignEcc(3, 0x18, SHA256), Kind::SignRsa(0x14, SHA256), Kind::Hmac(SHA256)]);
+    let kind = b.rng.pick(&[
+        Kind::SignEcc(3, 0x18, SHA256),
+        Kind::SignRsa(0x14, SHA256),
+        Kind::Hmac(SHA256),
+    ]);
     let key = if b.rng.chance(50) {
-        b.primary(OWNER, &Template::new(Kind::SignEcc(3, 0x18, SHA256)), b"app", &[])
+        b.primary(
+            OWNER,
+            &Template::new(Kind::SignEcc(3, 0x18, SHA256)),
+            b"app",
+            &[],
+        )
     } else {
         b.external(&Template::known(kind), b"app")
     };
     // aHash = H(approvedPolicy || policyRef); the slot holds a TPM2B, whose size must go.
     let plain = b.slot();
     b.plain(0x189, vec![session.handle()], vec![]).saves = vec![(Part::Body(0), plain)];
-    let hash = sized(vec![Piece::Hash(SHA256, vec![Piece::Slot(plain), raw(&reference)])]);
+    let hash = sized(vec![Piece::Hash(
+        SHA256,
+        vec![Piece::Slot(plain), raw(&reference)],
+    )]);
     let signature = b.slot();
     let mut params = vec![hash.clone(), u16(NULL)];
     params.extend(super::attest::null_ticket(super::attest::HASHCHECK));
-    b.cmd(0x15D, vec![key.handle.clone()], &[b"app"], params).saves = vec![(Part::Field(0), signature)];
+    b.cmd(0x15D, vec![key.handle.clone()], &[b"app"], params)
+        .saves = vec![(Part::Field(0), signature)];
     let ticket = b.slot();
-    b.plain(0x177, vec![key.handle.clone()], vec![hash, Piece::Slot(signature)]).saves = vec![(Part::Field(0), ticket)];
-    let params = vec![Piece::Slot(approved), b2(&reference), sized(vec![Piece::Slot(key.name)]), Piece::Slot(ticket)];
+    b.plain(
+        0x177,
+        vec![key.handle.clone()],
+        vec![hash, Piece::Slot(signature)],
+    )
+    .saves = vec![(Part::Field(0), ticket)];
+    let params = vec![
+        Piece::Slot(approved),
+        b2(&reference),
+        sized(vec![Piece::Slot(key.name)]),
+        Piece::Slot(ticket),
+    ];
     b.plain(0x16A, vec![session.handle()], params);
     digest(b, &session, false);
     b.flush(&key);
@@ -220,7 +282,12 @@ pub fn used(b: &mut Builder<'_>) {
             }
         }
         if b.rng.chance(10) {
-            b.cmd(0x182, vec![16.into()], &[&[]], vec![u32(1), u16(SHA256), raw(&[1; 32])]);
+            b.cmd(
+                0x182,
+                vec![16.into()],
+                &[&[]],
+                vec![u32(1), u16(SHA256), raw(&[1; 32])],
+            );
         }
         let auth_value: Option<&[u8]> = if value == 0 { None } else { Some(b"pass") };
         let auth = b.policy_auth(&session, auth_value, value == 0x18C);
@@ -242,13 +309,22 @@ pub fn nv(b: &mut Builder<'_>) {
     let nv = |b: &mut Builder<'_>, operand: &[u8], offset: u16, operation: u16| {
         let owner = b.hierarchy_auth(OWNER);
         let handles = vec![OWNER.into(), index.handle.into(), session.handle()];
-        b.cmd(0x149, handles, &[&owner], vec![b2(operand), u16(offset), u16(operation)]);
+        b.cmd(
+            0x149,
+            handles,
+            &[&owner],
+            vec![b2(operand), u16(offset), u16(operation)],
+        );
     };
     nv(b, &operand, 0, 0);
     b.on(0x137, &index, vec![b2(&operand), u16(0)]);
     for operation in 0..13 {
         if b.rng.chance(40) {
-            let other = if b.rng.chance(50) { operand.clone() } else { b.rng.bytes(8) };
+            let other = if b.rng.chance(50) {
+                operand.clone()
+            } else {
+                b.rng.bytes(8)
+            };
             nv(b, &other, b.rng.clone().pick(&[0, 0, 1]), operation);
         }
     }
@@ -258,7 +334,11 @@ pub fn nv(b: &mut Builder<'_>) {
     b.plain(0x189, vec![session.handle()], vec![]).saves = vec![(Part::Body(0), now)];
     // A TPMT_HA of the policy.
     let all = b.define(0, 34, 0);
-    b.on(0x137, &all, vec![sized(vec![u16(SHA256), Piece::Slot(now)]), u16(0)]);
+    b.on(
+        0x137,
+        &all,
+        vec![sized(vec![u16(SHA256), Piece::Slot(now)]), u16(0)],
+    );
     let owner = b.hierarchy_auth(OWNER);
     let handles = vec![OWNER.into(), all.handle.into(), session.handle()];
     b.cmd(0x192, handles, &[&owner], vec![]);

@@ -68,14 +68,21 @@ impl Kind {
         let alg = rng.pick(&[SHA1, SHA256, SHA256, SHA384, SHA512]);
         match rng.below(11) {
             0 => Kind::Storage(curve),
-            1 => Kind::SignEcc(curve, rng.pick(&[NULL, 0x18, 0x18, 0x1C, 0x1A]), if curve == 3 { SHA256 } else { SHA384 }),
+            1 => Kind::SignEcc(
+                curve,
+                rng.pick(&[NULL, 0x18, 0x18, 0x1C, 0x1A]),
+                if curve == 3 { SHA256 } else { SHA384 },
+            ),
             2 => Kind::Ak(curve),
             3 => Kind::Exchange(curve),
             4 => Kind::Hmac(rng.pick(&[NULL, alg])),
             5 => Kind::HmacRestricted(alg),
             6 => Kind::Xor(alg),
             7 | 8 => Kind::Seal,
-            9 => Kind::Sym(rng.pick(&[128, 256]), rng.pick(&[NULL, 0x40, 0x41, 0x42, 0x43, 0x44])),
+            9 => Kind::Sym(
+                rng.pick(&[128, 256]),
+                rng.pick(&[NULL, 0x40, 0x41, 0x42, 0x43, 0x44]),
+            ),
             _ => Kind::Derive(alg),
         }
     }
@@ -145,7 +152,9 @@ impl Template {
         let parts = match self.kind {
             Kind::Storage(curve) => vec![aes(), null(), vec![u16(curve)], null()],
             Kind::StorageRsa => vec![aes(), null(), vec![u16(2048), u32(0)]],
-            Kind::SignEcc(curve, by, alg) => vec![null(), scheme(by, alg), vec![u16(curve)], null()],
+            Kind::SignEcc(curve, by, alg) => {
+                vec![null(), scheme(by, alg), vec![u16(curve)], null()]
+            }
             Kind::Ak(curve) => vec![null(), scheme(0x18, SHA256), vec![u16(curve)], null()],
             Kind::Exchange(curve) => vec![null(), null(), vec![u16(curve)], null()],
             Kind::SignRsa(by, alg) | Kind::DecryptRsa(by, alg) => {
@@ -182,17 +191,24 @@ impl Template {
     /// The TPMT_PUBLIC of the known key, and its TPMT_SENSITIVE.
     pub fn known_areas(&self, rng: &mut Rng, auth: &[u8]) -> (Vec<Piece>, Vec<Piece>) {
         let seed = bytes(&keys::P384_D[..2 * digest_len(self.name_alg)]);
-        let symmetric = |secret: &[u8]| (vec![b2(&hash(self.name_alg, &[&seed, secret]))], secret.to_vec());
+        let symmetric = |secret: &[u8]| {
+            (
+                vec![b2(&hash(self.name_alg, &[&seed, secret]))],
+                secret.to_vec(),
+            )
+        };
         let (unique, secret) = match self.kind {
             Kind::StorageRsa | Kind::SignRsa(..) | Kind::DecryptRsa(..) => {
                 (vec![b2(&bytes(keys::RSA_N))], bytes(keys::RSA_P))
             }
-            Kind::Storage(4) | Kind::SignEcc(4, ..) | Kind::Ak(4) | Kind::Exchange(4) => {
-                (vec![b2(&bytes(keys::P384_X)), b2(&bytes(keys::P384_Y))], bytes(keys::P384_D))
-            }
-            Kind::Storage(_) | Kind::SignEcc(..) | Kind::Ak(_) | Kind::Exchange(_) => {
-                (vec![b2(&bytes(keys::P256_X)), b2(&bytes(keys::P256_Y))], bytes(keys::P256_D))
-            }
+            Kind::Storage(4) | Kind::SignEcc(4, ..) | Kind::Ak(4) | Kind::Exchange(4) => (
+                vec![b2(&bytes(keys::P384_X)), b2(&bytes(keys::P384_Y))],
+                bytes(keys::P384_D),
+            ),
+            Kind::Storage(_) | Kind::SignEcc(..) | Kind::Ak(_) | Kind::Exchange(_) => (
+                vec![b2(&bytes(keys::P256_X)), b2(&bytes(keys::P256_Y))],
+                bytes(keys::P256_D),
+            ),
             Kind::Sym(bits, _) => symmetric(&bytes(&keys::RSA_P[..usize::from(bits) / 4])),
             Kind::Hmac(alg) | Kind::HmacRestricted(alg) | Kind::Xor(alg) | Kind::Derive(alg) => {
                 let most = digest_len(alg).max(20);
@@ -205,7 +221,11 @@ impl Template {
         let sensitive = vec![
             u16(self.kind.object_type()),
             b2(auth),
-            if storage || !asymmetric { b2(&seed) } else { b2(&[]) },
+            if storage || !asymmetric {
+                b2(&seed)
+            } else {
+                b2(&[])
+            },
             b2(&secret),
         ];
         (self.with_unique(unique), sensitive)
