@@ -222,19 +222,17 @@ fn run_segment(config: &Config, segment: u64, report: &mut Report) -> Result<()>
     for (step, action) in actions.iter().enumerate() {
         let left = subject.act(action)?;
         let right = reference.act(action)?;
-<<<<<<< HEAD
         if config.verbose {
             if let Action::Command(step) = action {
                 println!("{}", step.label);
             }
-            left.iter().zip(&right).for_each(|(one, two)| print!("{}", show(one, two)));
+            left.iter()
+                .zip(&right)
+                .for_each(|(one, two)| print!("{}", show(one, two)));
         }
-        right.iter().for_each(|exchange| report.note(action, exchange));
-=======
         right
             .iter()
             .for_each(|exchange| report.note(action, exchange));
->>>>>>> eb8b6bd (Differential runner: what was refused though not mutated)
         if let Some(difference) = compare(action, &left, &right, report) {
             let parted = (difference.subject.rc() == 0) != (difference.reference.rc() == 0);
             let difference = Difference {
