@@ -10,7 +10,9 @@
 )]
 
 mod basic;
+mod ecc;
 mod rsa;
+mod wycheproof;
 
 pub fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text
