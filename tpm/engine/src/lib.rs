@@ -25,6 +25,7 @@ mod pcr;
 mod persist;
 mod properties;
 mod session;
+mod startup;
 mod state;
 mod ticket;
 mod tpm;

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::buf::Secret;
+use crate::codec::{Reader, Writer};
 use crate::crypto::hash::Hasher;
 use crate::crypto::hmac::Hmac;
 use crate::crypto::rsa;
@@ -51,6 +52,20 @@ impl Object {
         self.has(ObjectAttributes::RESTRICTED.union(ObjectAttributes::DECRYPT))
             && !self.has(ObjectAttributes::SIGN)
             && self.public.parameters.symmetric().is_some()
+    }
+
+    /// Writes it as the record of a persistent object.
+    pub fn store(&self, w: &mut Writer<'_>) {
+        let _ = w;
+    }
+
+    /// Reads such a record.
+    ///
+    /// # Errors
+    /// It is malformed.
+    pub fn restore(r: &mut Reader<'_>) -> Result<Box<Object>> {
+        let _ = r;
+        Err(Rc::VALUE)
     }
 
     /// Its authorization value; empty where only the public area is loaded.

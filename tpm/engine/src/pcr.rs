@@ -1,9 +1,10 @@
 //! Platform Configuration Registers (Part 1 §14), with the attributes of the TCG PC Client Platform TPM Profile §4.6.
 
 use crate::buf::Buf;
-use crate::codec::Writer;
+use crate::codec::{Reader, Writer};
 use crate::crypto::hash::{Digest, HashAlg, Hasher, digest};
 use crate::limits::PCR_COUNT;
+use crate::rc::{Rc, Result};
 use crate::types::{PcrSelection, PcrSelections};
 
 /// How many algorithms can have a bank.
@@ -117,14 +118,12 @@ pub struct Pcrs {
 }
 
 impl Pcrs {
-    /// All as after a TPM Reset at locality 0.
-    pub fn new(allocated: [u32; BANKS]) -> Self {
-        let mut pcrs = Pcrs {
+    /// Without values: TPM2_Startup sets them.
+    pub const fn new() -> Self {
+        Pcrs {
             values: [const { [const { Digest::new() }; PCR_COUNT] }; BANKS],
-            allocated,
-        };
-        pcrs.startup(StartupKind::Reset, 0, false);
-        pcrs
+            allocated: DEFAULT_BANKS,
+        }
     }
 
     /// Sets the values that TPM2_Startup sets. `hcrtm`: PCR 0 already holds an H-CRTM measurement.
@@ -236,5 +235,32 @@ impl Pcrs {
                 bits: *bits,
             });
         }
+    }
+
+    /// Writes what outlasts Shutdown(STATE).
+    pub fn put(&self, w: &mut Writer<'_>) {
+        for (pcr, value) in self.values.iter().flat_map(|bank| bank.iter().enumerate()) {
+            if bit(SAVED, pcr) {
+                w.put(value);
+            }
+        }
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// It is malformed.
+    pub fn take(&mut self, r: &mut Reader<'_>) -> Result<()> {
+        for (bank, alg) in self.values.iter_mut().zip(BANK_ALGS) {
+            for (pcr, value) in bank.iter_mut().enumerate() {
+                if bit(SAVED, pcr) {
+                    *value = r.get()?;
+                    if !value.is_empty() && value.len() != alg.size() {
+                        return Err(Rc::SIZE);
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 }

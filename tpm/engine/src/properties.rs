@@ -1,7 +1,7 @@
 //! TPM properties: TPM_PT (Part 2 §6.13).
 
 use crate::limits::*;
-use crate::state::{Shutdown, State};
+use crate::state::State;
 use crate::ticket::CONTEXT_HASH;
 use crate::types::{alg, pt, rh};
 
@@ -135,5 +135,5 @@ fn startup_clear(s: &State) -> u32 {
         | bit(s.clear.owner_enabled, 1)
         | bit(s.clear.endorsement_enabled, 2)
         | bit(s.clear.platform_nv_enabled, 3)
-        | bit(s.perm.shutdown != Shutdown::None, 31)
+        | bit(s.orderly, 31)
 }

@@ -1,10 +1,12 @@
 //! The state of a TPM: what outlasts power (records of the store, see [`crate::persist`]), what outlasts a Shutdown(STATE),
 //! what is lost.
 
+use alloc::vec::Vec;
+
 use crate::buf::Secret;
 use crate::clock::Clock;
 use crate::crypto::drbg::Drbg;
-use crate::limits::MAX_AUTH;
+use crate::limits::{DEFAULT_LOCKOUT_RECOVERY, DEFAULT_MAX_TRIES, DEFAULT_RECOVERY_TIME, MAX_AUTH};
 use crate::nv::NvStore;
 use crate::object::Objects;
 use crate::pcr::Pcrs;
@@ -64,6 +66,8 @@ pub struct DictionaryAttack {
     pub lockout_recovery: u32,
     /// Whether lockoutAuth can be used.
     pub lockout_auth_enabled: bool,
+    /// Whether an authorization that counts was tried since the last orderly shutdown: an unorderly one is a failure then.
+    pub used: bool,
     /// Milliseconds of [`Clock`] when the last failure was counted or forgotten.
     pub self_heal_timer: u64,
     /// Milliseconds of [`Clock`] when lockoutAuth failed last.
@@ -111,6 +115,8 @@ pub struct Permanent {
     pub algorithm_set: u32,
     /// How the TPM was shut down last.
     pub shutdown: Shutdown,
+    /// Where the last TPM2_Startup came from: 4 where a H-CRTM ran before it.
+    pub startup_locality: u8,
     /// Clock at the last commit, in milliseconds.
     pub clock: u64,
     /// Whether Clock is known not to have gone back (TPMS_CLOCK_INFO.safe).
@@ -124,7 +130,7 @@ pub struct Permanent {
 pub struct ResetData {
     /// Seed and proof of the null hierarchy.
     pub null_seeds: Seeds,
-    /// TPM Clears since the last TPM Reset... counted as in TPMS_CONTEXT (clearCount).
+    /// TPM Restarts since the last TPM Reset: contexts of stClear objects do not outlast one (clearCount).
     pub clear_count: u32,
     /// restartCount.
     pub restart_count: u32,
@@ -200,9 +206,132 @@ pub struct State {
     pub drtm: bool,
     /// The tpmEstablished flag.
     pub established: bool,
+    /// Whether the last TPM2_Startup followed an orderly shutdown (TPMA_STARTUP_CLEAR.orderly).
+    pub orderly: bool,
+    /// Whether the store had the record of a Shutdown(STATE) at power on.
+    pub orderly_record: bool,
+    /// Room for records that are written; allocated at power on.
+    pub scratch: Vec<u8>,
+}
+
+impl Policy {
+    /// No policy.
+    pub const NONE: Policy = Policy {
+        hash: None,
+        digest: Digest::new(),
+    };
+}
+
+impl Authorization {
+    /// The empty value, and no policy.
+    pub const EMPTY: Authorization = Authorization {
+        auth: Secret::new(),
+        policy: Policy::NONE,
+    };
+}
+
+impl Seeds {
+    /// None yet.
+    pub const EMPTY: Seeds = Seeds {
+        seed: Secret::new(),
+        proof: Secret::new(),
+    };
+}
+
+impl DictionaryAttack {
+    /// Of a new TPM.
+    pub const DEFAULT: DictionaryAttack = DictionaryAttack {
+        failed_tries: 0,
+        max_tries: DEFAULT_MAX_TRIES,
+        recovery_time: DEFAULT_RECOVERY_TIME,
+        lockout_recovery: DEFAULT_LOCKOUT_RECOVERY,
+        lockout_auth_enabled: true,
+        used: false,
+        self_heal_timer: 0,
+        lockout_timer: 0,
+    };
+}
+
+impl Permanent {
+    /// Of a new TPM, but without seeds.
+    pub const BLANK: Permanent = Permanent {
+        owner: Authorization::EMPTY,
+        endorsement: Authorization::EMPTY,
+        lockout: Authorization::EMPTY,
+        endorsement_seeds: Seeds::EMPTY,
+        owner_seeds: Seeds::EMPTY,
+        platform_seeds: Seeds::EMPTY,
+        disable_clear: false,
+        da: DictionaryAttack::DEFAULT,
+        pcr_allocated: crate::pcr::DEFAULT_BANKS,
+        pcr_policy: Policy::NONE,
+        reset_count: 0,
+        total_reset_count: 0,
+        max_counter: 0,
+        audit_hash: HashAlg::Sha256,
+        audit_counter: 0,
+        audit_commands: [0; 16],
+        pp_commands: [0; 16],
+        algorithm_set: 1,
+        shutdown: Shutdown::None,
+        startup_locality: 0,
+        clock: 0,
+        clock_safe: true,
+        derivation_version: 1,
+    };
+}
+
+impl ResetData {
+    /// After a TPM Reset, but without the null seeds.
+    pub const BLANK: ResetData = ResetData {
+        null_seeds: Seeds::EMPTY,
+        clear_count: 0,
+        restart_count: 0,
+        object_context_id: 0,
+        pcr_counter: 0,
+        audit_digest: Digest::new(),
+        commit_counter: 0,
+        commit_nonce: Secret::new(),
+        commit_array: [0; 16],
+    };
+}
+
+impl ClearData {
+    /// After a TPM Reset or Restart.
+    pub const BLANK: ClearData = ClearData {
+        owner_enabled: true,
+        endorsement_enabled: true,
+        platform_nv_enabled: true,
+        platform: Authorization::EMPTY,
+        pcr_auth: Secret::new(),
+    };
 }
 
 impl State {
+    /// Before power on.
+    pub const fn blank() -> State {
+        State {
+            mode: Mode::Initialized,
+            platform_enabled: true,
+            perm: Permanent::BLANK,
+            reset: ResetData::BLANK,
+            clear: ClearData::BLANK,
+            pcr: Pcrs::new(),
+            objects: Objects::new(),
+            sessions: Sessions::new(),
+            nv: NvStore::new(),
+            clock: Clock::new(),
+            drbg: Drbg::unseeded(),
+            dirty: Dirty::new(),
+            startup_locality: 0,
+            drtm: false,
+            established: false,
+            orderly: false,
+            orderly_record: false,
+            scratch: Vec::new(),
+        }
+    }
+
     /// The seeds of `hierarchy`; those of the null hierarchy for any handle that is none.
     pub fn seeds(&self, hierarchy: u32) -> &Seeds {
         match hierarchy {

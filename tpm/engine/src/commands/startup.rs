@@ -5,12 +5,23 @@ use crate::rc::{Rc, Result};
 
 /// TPM2_Startup.
 pub(crate) fn startup(cx: &mut Context<'_>) -> Result<()> {
-    let _ = cx;
-    Err(Rc::COMMAND_CODE)
+    let state = cx.params.with(startup_type)?;
+    cx.params.end()?;
+    crate::startup::startup(cx.s, state, cx.locality)
 }
 
 /// TPM2_Shutdown.
 pub(crate) fn shutdown(cx: &mut Context<'_>) -> Result<()> {
-    let _ = cx;
-    Err(Rc::COMMAND_CODE)
+    let state = cx.params.with(startup_type)?;
+    cx.params.end()?;
+    crate::startup::shutdown(cx.s, state)
+}
+
+/// TPM_SU: whether it is STATE.
+fn startup_type(r: &mut crate::codec::Reader<'_>) -> Result<bool> {
+    match r.u16()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(Rc::VALUE),
+    }
 }

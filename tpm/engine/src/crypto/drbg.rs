@@ -30,6 +30,15 @@ pub struct Drbg {
 }
 
 impl Drbg {
+    /// One that [`Drbg::needs_reseed`] before it is used.
+    pub const fn unseeded() -> Drbg {
+        Drbg {
+            v: [0; SEED],
+            c: [0; SEED],
+            counter: u64::MAX,
+        }
+    }
+
     /// From `entropy`, nonce included where there is one.
     pub fn instantiate(entropy: &[u8], personalization: &[u8]) -> Drbg {
         Self::seeded(&[entropy, personalization])
