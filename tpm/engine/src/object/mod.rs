@@ -1,5 +1,14 @@
 //! Objects in the TPM: loaded ones, sequences, persistent ones.
 
+pub(crate) mod checks;
+pub(crate) mod create;
+pub(crate) mod creation;
+pub(crate) mod name;
+pub(crate) mod primary;
+pub(crate) mod secret;
+pub(crate) mod store;
+pub(crate) mod wrap;
+
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -11,7 +20,9 @@ use crate::crypto::rsa;
 use crate::limits::{MAX_AUTH, MAX_LOADED_OBJECTS};
 use crate::pcr;
 use crate::rc::{Rc, Result};
-use crate::types::{Name, ObjectAttributes, Public, Sensitive, hr};
+use crate::types::{
+    Name, ObjectAttributes, ObjectType, Parameters, Public, Sensitive, Unique, hr,
+};
 
 /// An object with what is computed once when it is loaded.
 #[derive(Clone)]
@@ -47,11 +58,67 @@ impl Object {
         self.public.attributes.contains(bit)
     }
 
-    /// Whether objects can be created or loaded under it: restricted decryption key (Part 1 §23.3).
-    pub fn is_storage_parent(&self) -> bool {
+    /// Whether it is a restricted decryption key, which protects others (Part 1 §20).
+    const fn protects(&self) -> bool {
         self.has(ObjectAttributes::RESTRICTED.union(ObjectAttributes::DECRYPT))
-            && !self.has(ObjectAttributes::SIGN)
-            && self.public.parameters.symmetric().is_some()
+            && self.public.name_alg.is_some()
+    }
+
+    /// Whether objects can be created, loaded or imported under it, and duplicated to it.
+    pub fn is_storage_parent(&self) -> bool {
+        self.protects() && self.public.parameters.symmetric().is_some()
+    }
+
+    /// Whether objects can be derived from it.
+    pub fn is_derivation_parent(&self) -> bool {
+        self.protects() && self.public.object_type() == ObjectType::KeyedHash
+    }
+
+    /// Whether it is an asymmetric storage parent, and so can open a credential (Part 3 §12.5).
+    pub fn opens_credentials(&self) -> bool {
+        self.protects() && self.public.object_type().is_asymmetric()
+    }
+
+    /// An object that is to be loaded under `parent`, or in `hierarchy`; its RSA key is made ready.
+    ///
+    /// # Errors
+    /// BINDING: the RSA prime does not divide the modulus.
+    pub(crate) fn assemble(
+        public: Public,
+        mut sensitive: Option<Sensitive>,
+        parent: Ancestor<'_>,
+    ) -> Result<Object> {
+        if let Some(sensitive) = &mut sensitive {
+            sensitive.auth.buf_mut().strip_trailing_zeros();
+        }
+        let name = name::of(&public);
+        let alg = public.name_alg;
+        let own_st_clear = public.attributes.contains(ObjectAttributes::ST_CLEAR);
+        let (qualified_name, hierarchy, primary, st_clear) = match parent {
+            Ancestor::Hierarchy(handle) => (
+                name::qualified(alg, &handle.to_be_bytes(), &name),
+                handle,
+                true,
+                own_st_clear,
+            ),
+            Ancestor::Object(parent) => (
+                name::qualified(alg, &parent.qualified_name, &name),
+                parent.hierarchy,
+                false,
+                own_st_clear || parent.st_clear,
+            ),
+        };
+        Ok(Object {
+            rsa: ready(&public, sensitive.as_ref())?,
+            public,
+            sensitive,
+            name,
+            qualified_name,
+            hierarchy,
+            primary,
+            external: false,
+            st_clear,
+        })
     }
 
     /// Writes it as the record of a persistent object.
@@ -73,6 +140,32 @@ impl Object {
         self.sensitive
             .as_ref()
             .map_or(&[], |sensitive| &sensitive.auth)
+    }
+}
+
+/// What an object is under.
+#[derive(Clone, Copy)]
+pub(crate) enum Ancestor<'a> {
+    /// A hierarchy's seed, or, for an external object, just the hierarchy.
+    Hierarchy(u32),
+    /// A parent.
+    Object(&'a Object),
+}
+
+/// The public exponent that a template's means.
+pub(crate) const fn exponent(given: u32) -> u32 {
+    if given == 0 { 65537 } else { given }
+}
+
+/// The RSA key of these areas, ready for use.
+fn ready(public: &Public, sensitive: Option<&Sensitive>) -> Result<Option<rsa::PrivateKey>> {
+    match (&public.parameters, &public.unique, sensitive) {
+        (Parameters::Rsa { exponent: e, .. }, Unique::Rsa(n), Some(sensitive)) => {
+            rsa::PrivateKey::from_prime(n, exponent(*e), &sensitive.secret)
+                .map(Some)
+                .map_err(|_| Rc::BINDING)
+        }
+        _ => Ok(None),
     }
 }
 
