@@ -15,7 +15,12 @@ pub(crate) fn activate_credential(cx: &mut Context<'_>) -> Result<()> {
     let encrypted: Buf<MAX_ENCRYPTED_SECRET> = cx.params.get()?;
     cx.params.end()?;
     let (activated, key) = (cx.handle(0), cx.handle(1));
-    if !cx.s.objects.get(key).is_some_and(|key| key.opens_credentials()) {
+    if !cx
+        .s
+        .objects
+        .get(key)
+        .is_some_and(|key| key.opens_credentials())
+    {
         return Err(Rc::TYPE.handle(2));
     }
     let seed = secret::decrypt(cx, key, IDENTITY, &encrypted).map_err(|rc| rc.param(2))?;

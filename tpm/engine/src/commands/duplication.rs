@@ -9,9 +9,7 @@ use crate::object::secret::{self, DUPLICATE, Seed};
 use crate::object::wrap::{self, Outer, Private};
 use crate::object::{Object, Objects, checks, name};
 use crate::rc::{Rc, Result};
-use crate::types::{
-    Name, ObjectAttributes as A, ObjectType, Public, SymObject, rh,
-};
+use crate::types::{Name, ObjectAttributes as A, ObjectType, Public, SymObject, rh};
 
 type Encrypted = Buf<MAX_ENCRYPTED_SECRET>;
 
@@ -68,8 +66,13 @@ pub(crate) fn duplicate(cx: &mut Context<'_>) -> Result<()> {
         None => None,
     };
     let inner = symmetric.map(|_| key.as_slice());
-    let duplicate =
-        wrap::to_duplicate(outer.as_ref(), inner, &object.public, &object.name, sensitive)?;
+    let duplicate = wrap::to_duplicate(
+        outer.as_ref(),
+        inner,
+        &object.public,
+        &object.name,
+        sensitive,
+    )?;
     cx.out.put(&key);
     cx.out.put(&duplicate);
     cx.out.put(&encrypted);
@@ -119,7 +122,10 @@ pub(crate) fn import(cx: &mut Context<'_>) -> Result<()> {
     let encrypted: Encrypted = cx.params.get()?;
     let symmetric: Option<SymObject> = cx.params.get()?;
     cx.params.end()?;
-    if public.attributes.intersects(A::FIXED_TPM.union(A::FIXED_PARENT)) {
+    if public
+        .attributes
+        .intersects(A::FIXED_TPM.union(A::FIXED_PARENT))
+    {
         return Err(Rc::ATTRIBUTES.param(2));
     }
     let handle = cx.handle(0);

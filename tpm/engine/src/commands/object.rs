@@ -131,8 +131,8 @@ pub(crate) fn load(cx: &mut Context<'_>) -> Result<()> {
         return Err(Rc::SIZE.param(1));
     }
     let parent = storage_parent(cx, cx.handle(0))?;
-    let sensitive = wrap::from_private(parent, &name::of(&public), &private)
-        .map_err(|rc| rc.param(1))?;
+    let sensitive =
+        wrap::from_private(parent, &name::of(&public), &private).map_err(|rc| rc.param(1))?;
     checks::load(Some(parent), &public, Some(&sensitive)).map_err(blamed(2, 1))?;
     let object = Object::assemble(public, Some(sensitive), Ancestor::Object(parent))?;
     cx.out.put(&object.name);

@@ -52,10 +52,16 @@ pub(crate) fn public_area(parent: Option<&Object>, public: &Public) -> Result<()
         Some(parent) => {
             ensure(!fixed, Rc::ATTRIBUTES)?;
             let encrypted = has(A::ENCRYPTED_DUPLICATION);
-            ensure(encrypted == parent.has(A::ENCRYPTED_DUPLICATION), Rc::ATTRIBUTES)?;
+            ensure(
+                encrypted == parent.has(A::ENCRYPTED_DUPLICATION),
+                Rc::ATTRIBUTES,
+            )?;
         }
     }
-    ensure(!has(A::RESTRICTED) || has(A::SIGN) != has(A::DECRYPT), Rc::ATTRIBUTES)?;
+    ensure(
+        !has(A::RESTRICTED) || has(A::SIGN) != has(A::DECRYPT),
+        Rc::ATTRIBUTES,
+    )?;
     ensure(!fixed || !has(A::ENCRYPTED_DUPLICATION), Rc::ATTRIBUTES)?;
     if let Some(parent) = parent.filter(|parent| parent.is_derivation_parent()) {
         ensure(fixed == parent.has(A::FIXED_TPM), Rc::ATTRIBUTES)?;
@@ -101,9 +107,7 @@ pub(crate) fn schemes(parent: Option<&Object>, public: &Public) -> Result<()> {
 fn keyed_hash(scheme: &Scheme, sign: bool, decrypt: bool, is_parent: bool) -> Result<()> {
     let allowed = match (sign, decrypt) {
         (true, false) => scheme.alg == alg::HMAC,
-        (false, true) if is_parent => {
-            scheme.alg == alg::XOR && scheme.extra == alg::KDF1_SP800_108
-        }
+        (false, true) if is_parent => scheme.alg == alg::XOR && scheme.extra == alg::KDF1_SP800_108,
         (false, true) => scheme.alg == alg::XOR,
         _ => scheme.is_null(),
     };
@@ -121,7 +125,10 @@ fn asymmetric(public: &Public, scheme: &Scheme, signs: bool, decrypts: bool) -> 
     };
     ensure(allowed, Rc::SCHEME)?;
     let is_parent = restricted && has(A::DECRYPT);
-    ensure(is_parent || public.parameters.symmetric().is_none(), Rc::SYMMETRIC)
+    ensure(
+        is_parent || public.parameters.symmetric().is_none(),
+        Rc::SYMMETRIC,
+    )
 }
 
 /// Which of the two areas an error is about.
@@ -175,7 +182,11 @@ fn keys(public: &Public, sensitive: Option<&Sensitive>) -> Result<(), Blamed> {
     let digest = alg.map_or(0, HashAlg::size);
     if let Some(s) = sensitive {
         blame(s.kind == public.object_type(), Rc::TYPE, Blame::Sensitive)?;
-        blame(digest == 0 || s.auth.len() <= digest, Rc::SIZE, Blame::Sensitive)?;
+        blame(
+            digest == 0 || s.auth.len() <= digest,
+            Rc::SIZE,
+            Blame::Sensitive,
+        )?;
     }
     match (&public.parameters, &public.unique) {
         (Parameters::Rsa { bits, exponent, .. }, Unique::Rsa(n)) => {

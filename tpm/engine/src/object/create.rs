@@ -7,9 +7,7 @@ use crate::crypto::hash::{self, HashAlg};
 use crate::crypto::{CryptoError, ecc, rsa};
 use crate::limits::{MAX_AUTH, MAX_SENSITIVE, MAX_SYM_DATA};
 use crate::rc::{Rc, Result};
-use crate::types::{
-    Digest, ObjectAttributes as A, Parameters, Public, Scheme, Sensitive, Unique,
-};
+use crate::types::{Digest, ObjectAttributes as A, Parameters, Public, Scheme, Sensitive, Unique};
 
 /// Most bytes of a keyed hash object's data: a key must not be longer than its hash's block.
 pub(crate) fn most_data(scheme: &Scheme) -> usize {

@@ -13,16 +13,13 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::buf::Secret;
-use crate::codec::{Reader, Writer};
 use crate::crypto::hash::Hasher;
 use crate::crypto::hmac::Hmac;
 use crate::crypto::rsa;
 use crate::limits::{MAX_AUTH, MAX_LOADED_OBJECTS};
 use crate::pcr;
 use crate::rc::{Rc, Result};
-use crate::types::{
-    Name, ObjectAttributes, ObjectType, Parameters, Public, Sensitive, Unique, hr,
-};
+use crate::types::{Name, ObjectAttributes, ObjectType, Parameters, Public, Sensitive, Unique, hr};
 
 /// An object with what is computed once when it is loaded.
 #[derive(Clone)]
@@ -119,20 +116,6 @@ impl Object {
             external: false,
             st_clear,
         })
-    }
-
-    /// Writes it as the record of a persistent object.
-    pub fn store(&self, w: &mut Writer<'_>) {
-        let _ = w;
-    }
-
-    /// Reads such a record.
-    ///
-    /// # Errors
-    /// It is malformed.
-    pub fn restore(r: &mut Reader<'_>) -> Result<Box<Object>> {
-        let _ = r;
-        Err(Rc::VALUE)
     }
 
     /// Its authorization value; empty where only the public area is loaded.

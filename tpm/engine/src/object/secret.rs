@@ -137,12 +137,7 @@ fn derive(key: &Public, shared: &[u8], label: Label, ephemeral: &[u8], own: &[u8
 /// `number` with zeros in front, as long as a coordinate.
 pub(crate) fn full(curve: ecc::Curve, number: &[u8]) -> Buf<MAX_ECC_BYTES> {
     let mut out = Buf::zeroed(curve.size());
-    for (to, from) in out
-        .as_mut_slice()
-        .iter_mut()
-        .rev()
-        .zip(number.iter().rev())
-    {
+    for (to, from) in out.as_mut_slice().iter_mut().rev().zip(number.iter().rev()) {
         *to = *from;
     }
     out

@@ -1,5 +1,7 @@
 //! Objects and sequences as bytes, for records of the store and for saved contexts: a format of this engine's own.
 
+use alloc::boxed::Box;
+
 use crate::codec::{Reader, Writer};
 use crate::crypto::hash::{self, HashAlg, Hasher};
 use crate::crypto::hmac::{self, Hmac};
@@ -42,20 +44,16 @@ impl Object {
     ///
     /// # Errors
     /// The bytes are something else.
-    pub fn restore(bytes: &[u8]) -> Result<Object> {
-        let mut r = Reader::new(bytes);
+    pub fn restore(r: &mut Reader<'_>) -> Result<Box<Object>> {
         let flags = r.u8()?;
         let hierarchy = r.u32()?;
-        let public = Public::read(&mut r, true)?;
+        let public = Public::read(r, true)?;
         let (name, qualified_name) = (r.get()?, r.get()?);
         let sensitive: Option<Sensitive> = match flags & SENSITIVE {
             0 => None,
             _ => Some(r.get()?),
         };
-        if !r.is_empty() {
-            return Err(Rc::SIZE);
-        }
-        Ok(Object {
+        Ok(Box::new(Object {
             rsa: ready(&public, sensitive.as_ref())?,
             public,
             sensitive,
@@ -65,7 +63,7 @@ impl Object {
             primary: flags & PRIMARY != 0,
             external: flags & EXTERNAL != 0,
             st_clear: flags & ST_CLEAR != 0,
-        })
+        }))
     }
 }
 
@@ -128,7 +126,7 @@ pub(crate) fn get_slot(bytes: &[u8]) -> Result<Slot> {
     let mut r = Reader::new(bytes);
     let tag = r.u8()?;
     if tag == OBJECT {
-        return Object::restore(r.rest()).map(Slot::Object);
+        return Object::restore(&mut r).map(|object| Slot::Object(*object));
     }
     let auth = r.get()?;
     let kind = match tag {

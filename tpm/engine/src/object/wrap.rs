@@ -114,10 +114,7 @@ impl<'a> Outer<'a> {
         }
         let mut iv = [0; BLOCK];
         if has_iv {
-            iv = r
-                .sized_bytes(BLOCK)?
-                .try_into()
-                .map_err(|_| Rc::SIZE)?;
+            iv = r.sized_bytes(BLOCK)?.try_into().map_err(|_| Rc::SIZE)?;
         }
         let mut data = Plain::from_slice(r.rest())?;
         sym::cfb_decrypt(&self.key(name), &iv, data.as_mut_slice()).map_err(|_| Rc::FAILURE)?;
