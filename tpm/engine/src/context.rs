@@ -28,7 +28,7 @@ pub(crate) struct Context<'a> {
     /// The response's handle, for commands that return one.
     pub out_handle: u32,
     /// The sessions of the command.
-    pub auth: AuthArea,
+    pub auth: AuthArea<'a>,
 }
 
 impl Context<'_> {
@@ -39,14 +39,19 @@ impl Context<'_> {
 
     /// The random number generator, seeded anew where that is due. Without entropy the TPM goes into failure mode.
     pub fn rng(&mut self) -> Result<&mut Drbg> {
-        if self.s.drbg.needs_reseed() {
-            let mut seed = zeroize::Zeroizing::new([0; 48]);
-            if self.platform.entropy(seed.as_mut()).is_err() {
-                self.s.mode = Mode::Failure;
-                return Err(Rc::FAILURE);
-            }
-            self.s.drbg.reseed(seed.as_ref());
-        }
-        Ok(&mut self.s.drbg)
+        rng(self.s, self.platform)
     }
+}
+
+/// As [`Context::rng`].
+pub(crate) fn rng<'s>(s: &'s mut State, platform: &mut dyn Platform) -> Result<&'s mut Drbg> {
+    if s.drbg.needs_reseed() {
+        let mut seed = zeroize::Zeroizing::new([0; 48]);
+        if platform.entropy(seed.as_mut()).is_err() {
+            s.mode = Mode::Failure;
+            return Err(Rc::FAILURE);
+        }
+        s.drbg.reseed(seed.as_ref());
+    }
+    Ok(&mut s.drbg)
 }

@@ -13,12 +13,15 @@ pub mod platform;
 pub mod rc;
 pub mod types;
 
+mod audit;
 mod auth;
 mod clock;
 mod command_table;
 mod commands;
 mod context;
 mod da;
+mod dispatch;
+mod entity;
 mod nv;
 mod object;
 mod pcr;

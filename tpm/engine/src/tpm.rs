@@ -2,34 +2,49 @@
 
 use alloc::boxed::Box;
 
+use zeroize::Zeroize;
+
+use crate::crypto::hash::Hasher;
+use crate::dispatch::{self, Packet};
+use crate::limits;
+use crate::pcr::{self, BANK_ALGS, BANKS};
+use crate::persist;
 use crate::platform::Platform;
-use crate::rc::Rc;
+use crate::state::{Mode, State};
 
 /// A TPM on a platform.
 pub struct Tpm<P: Platform> {
     platform: P,
-    state: Box<()>,
+    state: Box<State>,
+    /// The parameters of a command whose first is encrypted, while it runs.
+    scratch: Box<Packet>,
+    /// The measurement between _TPM_Hash_Start and _TPM_Hash_End, in each bank's algorithm.
+    measurement: Option<[Hasher; BANKS]>,
 }
 
 /// The longest command and the longest response, in bytes.
-pub const MAX_COMMAND_SIZE: usize = 4096;
+pub const MAX_COMMAND_SIZE: usize = limits::MAX_COMMAND_SIZE;
 
 impl<P: Platform> Tpm<P> {
     /// Power on (_TPM_Init): reads the state from the store, and manufactures a TPM where there is none.
-    pub fn new(platform: P) -> Tpm<P> {
+    pub fn new(mut platform: P) -> Tpm<P> {
+        let state = persist::power_on(&mut platform);
         Tpm {
             platform,
-            state: Box::new(()),
+            state,
+            scratch: Box::new([0; MAX_COMMAND_SIZE]),
+            measurement: None,
         }
     }
 
     /// Power off and on again (_TPM_Init): what is volatile is lost, the state is read from the store.
     pub fn init(&mut self) {
-        self.state = Box::new(());
+        self.measurement = None;
+        self.state = persist::power_on(&mut self.platform);
     }
 
     /// The platform.
-    pub fn platform(&mut self) -> &mut P {
+    pub const fn platform(&mut self) -> &mut P {
         &mut self.platform
     }
 
@@ -40,34 +55,67 @@ impl<P: Platform> Tpm<P> {
         command: &[u8],
         response: &'r mut [u8; MAX_COMMAND_SIZE],
     ) -> &'r [u8] {
-        let _ = (locality, command);
-        let mut at = 0;
-        for byte in [0x80, 0x01, 0, 0, 0, 10]
-            .into_iter()
-            .chain(Rc::COMMAND_CODE.value().to_be_bytes())
-        {
-            if let Some(place) = response.get_mut(at) {
-                *place = byte;
-            }
-            at = at.saturating_add(1);
-        }
-        response.get(..10).unwrap_or(&[])
+        let len = dispatch::execute(
+            &mut self.state,
+            &mut self.platform,
+            &mut self.scratch,
+            locality,
+            command,
+            response,
+        );
+        response.get(..len).unwrap_or(&[])
     }
 
-    /// _TPM_Hash_Start: the host's root of trust begins a measurement into the D-RTM's PCR (Part 1 §34.3).
-    pub fn hash_start(&mut self) {}
+    /// _TPM_Hash_Start: the host's root of trust begins a measurement (Part 1 §31.3): of the H-CRTM before TPM2_Startup, of
+    /// the D-RTM after it.
+    pub fn hash_start(&mut self) {
+        if self.state.mode != Mode::Failure {
+            self.measurement = Some(BANK_ALGS.map(Hasher::new));
+            self.state.established = true;
+        }
+    }
 
     /// _TPM_Hash_Data.
-    pub fn hash_data(&mut self, _data: &[u8]) {}
+    pub fn hash_data(&mut self, data: &[u8]) {
+        for hasher in self.measurement.iter_mut().flatten() {
+            hasher.update(data);
+        }
+    }
 
     /// _TPM_Hash_End.
-    pub fn hash_end(&mut self) {}
+    pub fn hash_end(&mut self) {
+        let Some(hashers) = self.measurement.take() else {
+            return;
+        };
+        let s = &mut *self.state;
+        let pcr = if s.mode == Mode::Initialized {
+            // PCR 0 starts from the locality of the H-CRTM.
+            s.pcr.zero(pcr::HCRTM_PCR, 4);
+            s.drtm = true;
+            pcr::HCRTM_PCR
+        } else {
+            s.pcr.drtm_reset();
+            s.reset.pcr_counter = s.reset.pcr_counter.wrapping_add(1);
+            pcr::DRTM_PCR
+        };
+        for (alg, hasher) in BANK_ALGS.iter().zip(hashers) {
+            s.pcr.extend(*alg, pcr, &hasher.finish());
+        }
+    }
 
     /// Whether a _TPM_Hash sequence has been made since power on (the interface's tpmEstablished flag).
-    pub fn established(&self) -> bool {
-        false
+    pub const fn established(&self) -> bool {
+        self.state.established
     }
 
     /// Clears the tpmEstablished flag.
-    pub fn reset_established(&mut self) {}
+    pub const fn reset_established(&mut self) {
+        self.state.established = false;
+    }
+}
+
+impl<P: Platform> Drop for Tpm<P> {
+    fn drop(&mut self) {
+        self.scratch.zeroize();
+    }
 }
