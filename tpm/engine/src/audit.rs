@@ -20,10 +20,10 @@ pub(crate) fn bit(set: &CommandSet, code: u32) -> bool {
 
 /// Puts command `code` into `set`, or takes it out.
 pub(crate) fn set_bit(set: &mut CommandSet, code: u32, value: bool) {
-    if let Some((at, bit)) = place(code) {
-        if let Some(byte) = set.get_mut(at) {
-            *byte = if value { *byte | bit } else { *byte & !bit };
-        }
+    if let Some((at, bit)) = place(code)
+        && let Some(byte) = set.get_mut(at)
+    {
+        *byte = if value { *byte | bit } else { *byte & !bit };
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) struct Context<'a> {
     /// The response's handle, for commands that return one.
     pub out_handle: u32,
     /// The sessions of the command.
-    pub auth: AuthArea<'a>,
+    pub auth: &'a AuthArea<'a>,
 }
 
 impl Context<'_> {

@@ -1,8 +1,10 @@
 //! From a command's bytes to its response's: the checks of Part 3 §5 in the order of its clauses, the handler, the commit.
 
+use zeroize::Zeroize;
+
 use crate::auth::{AuthArea, Command, LARGEST_RESPONSE, SMALLEST_AREA};
 use crate::codec::{Params, Reader, Writer};
-use crate::command_table::{self, CommandInfo, PP, RHANDLE, Role};
+use crate::command_table::{self, CommandInfo, RHANDLE, Role};
 use crate::context::Context;
 use crate::limits::{MAX_COMMAND_SIZE, MAX_HANDLES};
 use crate::platform::Platform;
@@ -84,7 +86,7 @@ fn header(s: &State, r: &mut Reader<'_>, len: usize) -> Result<(bool, &'static C
         return Err(Rc::FAILURE);
     }
     let info = info?;
-    if s.mode == Mode::Initialized && code != cc::STARTUP {
+    if (s.mode == Mode::Initialized) != (code == cc::STARTUP) && !failed {
         return Err(Rc::INITIALIZE);
     }
     Ok((sessions, info))
@@ -149,37 +151,40 @@ fn run(
         }
     }
     auth.authorize(s, platform, &command)?;
-    let params = match auth.decrypt(s, command.params, scratch)? {
+    let decrypted = auth.decrypt(s, command.params, scratch)?;
+    let params = match decrypted {
         Some(len) => scratch.get(..len).unwrap_or(&[]),
         None => command.params,
     };
 
-    let with_handle = if info.has(RHANDLE) { 4 } else { 0 };
-    let start = HEADER + with_handle + if sessions { 4 } else { 0 };
-    let end = MAX_COMMAND_SIZE - if sessions { LARGEST_RESPONSE } else { 0 };
+    // Where the response's parameters stand: a handle, parameterSize and the authorization area are around them.
+    let (start, end) = match (info.has(RHANDLE), sessions) {
+        (false, false) => (HEADER, MAX_COMMAND_SIZE),
+        (true, false) => (HEADER + 4, MAX_COMMAND_SIZE),
+        (false, true) => (HEADER + 4, MAX_COMMAND_SIZE - LARGEST_RESPONSE),
+        (true, true) => (HEADER + 8, MAX_COMMAND_SIZE - LARGEST_RESPONSE),
+    };
     let mut cx = Context {
-        s,
-        platform,
+        s: &mut *s,
+        platform: &mut *platform,
         info,
         locality,
         handles: command.handles,
         params: Params::new(params),
         out: Writer::new(response.get_mut(start..end).unwrap_or(&mut [])),
         out_handle: 0,
-        auth,
+        auth: &auth,
     };
     let result = (info.run)(&mut cx);
     let Context {
-        s,
-        platform,
-        out,
-        out_handle,
-        auth,
-        ..
+        out, out_handle, ..
     } = cx;
     let stop = start.saturating_add(out.len());
-    *written = stop;
     let overflowed = out.overflowed();
+    *written = stop;
+    if let Some(plain) = decrypted.and_then(|len| scratch.get_mut(..len)) {
+        plain.zeroize();
+    }
     result?;
     if overflowed {
         // No handler writes more than a response has room for.

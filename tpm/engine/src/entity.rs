@@ -1,15 +1,14 @@
 //! What a handle stands for, as far as authorization is concerned: whether it is there, its authorization value, its policy
 //! (Part 3 §5.4, §5.6).
 
-use crate::buf::Secret;
 use crate::command_table::{HandleKind, Role};
-use crate::limits::{MAX_ACTIVE_SESSIONS, MAX_AUTH, MAX_LOADED_OBJECTS, PCR_COUNT};
+use crate::limits::{MAX_ACTIVE_SESSIONS, MAX_LOADED_OBJECTS, PCR_COUNT};
 use crate::nv::NvIndex;
 use crate::object::Slot;
 use crate::pcr;
 use crate::rc::{Rc, Result};
 use crate::state::{Policy, State};
-use crate::types::{HashAlg, NvAttributes, ObjectAttributes, cc, hr, rh};
+use crate::types::{Digest, HashAlg, NvAttributes, ObjectAttributes, cc, hr, rh};
 
 /// Whether a command whose table says `kind` takes `handle` at all.
 pub(crate) const fn is_kind(kind: HandleKind, handle: u32) -> bool {
@@ -33,7 +32,7 @@ pub(crate) const fn is_kind(kind: HandleKind, handle: u32) -> bool {
         K::Provision => matches!(handle, rh::OWNER | rh::PLATFORM),
         K::Clear => matches!(handle, rh::LOCKOUT | rh::PLATFORM),
         K::Platform => handle == rh::PLATFORM,
-        K::Endorsement => handle == rh::ENDORSEMENT || null,
+        K::Endorsement => handle == rh::ENDORSEMENT,
         K::Lockout => handle == rh::LOCKOUT,
         K::Pcr => pcr,
         K::PcrOrNull => pcr || null,
@@ -44,8 +43,7 @@ pub(crate) const fn is_kind(kind: HandleKind, handle: u32) -> bool {
         K::Policy => hr::of(handle) == hr::POLICY_SESSION && session,
         K::HmacSession => hr::of(handle) == hr::HMAC_SESSION && session,
         K::Saveable => {
-            transient
-                || matches!(hr::of(handle), hr::HMAC_SESSION | hr::POLICY_SESSION) && session
+            transient || matches!(hr::of(handle), hr::HMAC_SESSION | hr::POLICY_SESSION) && session
         }
     }
 }
@@ -121,38 +119,31 @@ pub(crate) fn auth_value(s: &State, handle: u32) -> &[u8] {
         },
         hr::PERSISTENT => s.objects.get(handle).map_or(&[], |object| object.auth()),
         hr::NV_INDEX => s.nv.get(handle).map_or(&[], |index| index.auth.as_slice()),
-        hr::PCR => s
-            .clear
-            .pcr_auth
-            .get(handle as usize)
-            .map_or(&[], Secret::<MAX_AUTH>::as_slice),
+        hr::PCR if pcr::in_group(handle as usize) => &s.clear.pcr_auth,
         _ => &[],
     })
 }
 
 /// The policy of `handle`: its digest and the hash it was made with.
 pub(crate) fn policy(s: &State, handle: u32) -> Option<(HashAlg, &[u8])> {
-    let of = |policy: &Policy| policy.hash;
-    match hr::of(handle) {
-        hr::PERMANENT => {
-            let policy = &s.authorization(handle)?.policy;
-            Some((of(policy)?, &policy.digest))
-        }
+    let (hash, digest) = match hr::of(handle) {
+        hr::PERMANENT => of_policy(&s.authorization(handle)?.policy)?,
         hr::TRANSIENT | hr::PERSISTENT => {
             let public = &s.objects.get(handle)?.public;
-            Some((public.name_alg?, &public.auth_policy))
+            (public.name_alg?, &public.auth_policy)
         }
         hr::NV_INDEX => {
             let public = s.nv.get(handle)?.public();
-            Some((public.name_alg, &public.auth_policy))
+            (public.name_alg, &public.auth_policy)
         }
-        hr::PCR if pcr::in_group(handle as usize) => {
-            let policy = &s.perm.pcr_policy;
-            Some((of(policy)?, &policy.digest))
-        }
-        _ => None,
-    }
-    .filter(|(_, digest)| !digest.is_empty())
+        hr::PCR if pcr::in_group(handle as usize) => of_policy(&s.perm.pcr_policy)?,
+        _ => return None,
+    };
+    (!digest.is_empty()).then_some((hash, digest.as_slice()))
+}
+
+fn of_policy(policy: &Policy) -> Option<(HashAlg, &Digest)> {
+    Some((policy.hash?, &policy.digest))
 }
 
 const fn is_pin(index: &NvIndex) -> bool {
@@ -167,10 +158,10 @@ pub(crate) fn da_exempt(s: &State, handle: u32) -> bool {
             .objects
             .get(handle)
             .is_none_or(|object| object.has(ObjectAttributes::NO_DA)),
-        hr::NV_INDEX => s
-            .nv
-            .get(handle)
-            .is_none_or(|index| index.has(NvAttributes::NO_DA) || is_pin(index)),
+        hr::NV_INDEX => {
+            s.nv.get(handle)
+                .is_none_or(|index| index.has(NvAttributes::NO_DA) || is_pin(index))
+        }
         _ => true,
     }
 }
@@ -247,7 +238,9 @@ pub(crate) fn pin(s: &State, handle: u32) -> Option<(u32, u32)> {
 /// Counts the use of a PIN index' authorization value (Part 1 §34.2.6.6): a PIN Pass index counts successes, a PIN Fail
 /// index the failures since the last success.
 pub(crate) fn count_pin(s: &mut State, handle: u32, success: bool) {
-    let kind = s.nv.get(handle).map(|index| index.public().attributes.kind());
+    let kind =
+        s.nv.get(handle)
+            .map(|index| index.public().attributes.kind());
     let Some((old, _)) = pin(s, handle) else {
         return;
     };

@@ -442,7 +442,7 @@ impl Sessions {
     }
 
     /// The handles of loaded sessions, in rising order of their places.
-    pub fn loaded_handles(&self) -> impl Iterator<Item = u32> + '_ {
+    pub fn loaded_handles(&self) -> impl Iterator<Item = u32> + Clone + '_ {
         (0u32..)
             .zip(&self.places)
             .filter_map(|(index, place)| match place {
@@ -455,7 +455,7 @@ impl Sessions {
     }
 
     /// The handles of saved sessions: of their kind is known that it is a session.
-    pub fn saved_handles(&self) -> impl Iterator<Item = u32> + '_ {
+    pub fn saved_handles(&self) -> impl Iterator<Item = u32> + Clone + '_ {
         (hr::HMAC_SESSION..)
             .zip(&self.places)
             .filter(|(_, place)| matches!(place, Place::Saved(_)))

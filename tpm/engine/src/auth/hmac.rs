@@ -16,6 +16,8 @@ use crate::session::Session;
 use crate::state::State;
 use crate::types::{Digest, HashAlg, SymDef};
 
+const BLOCK_BITS: u32 = 8 * sym::BLOCK as u32;
+
 /// A session's key with an authorization value behind it.
 type SessionValue = Zeroizing<Buf<{ MAX_DIGEST + MAX_AUTH }>>;
 
@@ -129,12 +131,7 @@ impl AuthArea<'_> {
 
     /// Decrypts the first parameter of the command, whose parameters are copied to the start of `scratch` for it. Returns how
     /// many bytes that are, or nothing where no session decrypts.
-    pub fn decrypt(
-        &self,
-        s: &State,
-        params: &[u8],
-        scratch: &mut [u8],
-    ) -> Result<Option<usize>> {
+    pub fn decrypt(&self, s: &State, params: &[u8], scratch: &mut [u8]) -> Result<Option<usize>> {
         let Some(n) = self.decrypt else {
             return Ok(None);
         };
@@ -206,7 +203,7 @@ fn crypt(
             let both = derived
                 .get_mut(..key_len.saturating_add(sym::BLOCK))
                 .ok_or(Rc::FAILURE)?;
-            let bits = u32::from(bits).saturating_add(8 * sym::BLOCK as u32);
+            let bits = u32::from(bits).saturating_add(BLOCK_BITS);
             kdfa(state.hash, value, b"CFB", newer, older, bits, both);
             let done = match both.split_at_checked(key_len) {
                 Some((key, iv)) => match iv.first_chunk() {

@@ -128,7 +128,10 @@ impl<'a> AuthArea<'a> {
         let mut r = Reader::new(area);
         while !r.is_empty() {
             let n = read.len;
-            let place = read.sessions.get_mut(n).ok_or(Rc::SIZE)?;
+            let place = read
+                .sessions
+                .get_mut(n)
+                .ok_or(Rc::SIZE.session(n.saturating_add(1)))?;
             *place = read_session(s, &mut r, n)?;
             let attributes = place.attributes;
             read.len = n.saturating_add(1);
@@ -143,23 +146,23 @@ impl<'a> AuthArea<'a> {
         let Some(session) = self.sessions.get(n) else {
             return Err(Rc::FAILURE);
         };
-        let special = A::AUDIT | A::DECRYPT | A::ENCRYPT;
         if session.is_password() {
-            return if attributes.intersects(special) {
-                Err(Rc::ATTRIBUTES)
-            } else {
+            let special = attributes.difference(A::CONTINUE_SESSION);
+            return if special.is_empty() {
                 Ok(())
+            } else {
+                Err(Rc::ATTRIBUTES)
             };
         }
-        if attributes.contains(A::DECRYPT) {
-            if self.decrypt.replace(n).is_some() || !info.has(DECRYPT) {
-                return Err(Rc::ATTRIBUTES);
-            }
+        if attributes.contains(A::DECRYPT)
+            && (self.decrypt.replace(n).is_some() || !info.has(DECRYPT))
+        {
+            return Err(Rc::ATTRIBUTES);
         }
-        if attributes.contains(A::ENCRYPT) {
-            if self.encrypt.replace(n).is_some() || !info.has(ENCRYPT) {
-                return Err(Rc::ATTRIBUTES);
-            }
+        if attributes.contains(A::ENCRYPT)
+            && (self.encrypt.replace(n).is_some() || !info.has(ENCRYPT))
+        {
+            return Err(Rc::ATTRIBUTES);
         }
         if attributes.contains(A::AUDIT) {
             if self.audit.is_some() || hr::of(session.handle) != hr::HMAC_SESSION {
@@ -185,11 +188,7 @@ impl<'a> AuthArea<'a> {
         platform: &mut dyn Platform,
         command: &Command<'_>,
     ) -> Result<()> {
-        for (n, (handle, (_, role))) in command
-            .handles
-            .iter()
-            .zip(command.info.handles)
-            .enumerate()
+        for (n, (handle, (_, role))) in command.handles.iter().zip(command.info.handles).enumerate()
         {
             if *role != Role::None {
                 if n >= self.len {
@@ -212,7 +211,10 @@ impl<'a> AuthArea<'a> {
             self.command_audit = Some(cp_hash(s, s.perm.audit_hash, command));
         }
         if command.info.has(FLUSHED) {
-            let ended = command.handles().iter().find(|h| hr::of(**h) == hr::TRANSIENT);
+            let ended = command
+                .handles()
+                .iter()
+                .find(|h| hr::of(**h) == hr::TRANSIENT);
             self.flushed = ended
                 .map(|handle| Secret::from_slice(entity::auth_value(s, *handle)))
                 .transpose()?;

@@ -123,9 +123,9 @@ impl AuthArea<'_> {
 /// A policy has been used, or TPM2_PolicyRestart came: the session is as it was when it began, with its nonce as it is now.
 pub(crate) fn restart_policy(s: &mut State, handle: u32) {
     let (time, epoch) = (s.clock.time, s.clock.epoch);
-    if let Some(state) = s.sessions.get_mut(handle) {
-        if state.kind != SessionKind::Hmac {
-            state.policy = PolicyState::new(state.hash, time, epoch);
-        }
+    if let Some(state) = s.sessions.get_mut(handle)
+        && state.kind != SessionKind::Hmac
+    {
+        state.policy = PolicyState::new(state.hash, time, epoch);
     }
 }
