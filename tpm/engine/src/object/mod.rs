@@ -5,6 +5,7 @@ pub(crate) mod create;
 pub(crate) mod creation;
 pub(crate) mod name;
 pub(crate) mod primary;
+pub(crate) mod saved;
 pub(crate) mod secret;
 pub(crate) mod store;
 pub(crate) mod wrap;
@@ -16,7 +17,7 @@ use crate::buf::Secret;
 use crate::crypto::hash::Hasher;
 use crate::crypto::hmac::Hmac;
 use crate::crypto::rsa;
-use crate::limits::{MAX_AUTH, MAX_LOADED_OBJECTS};
+use crate::limits::{MAX_ACTIVE_SESSIONS, MAX_AUTH, MAX_LOADED_OBJECTS};
 use crate::pcr;
 use crate::rc::{Rc, Result};
 use crate::types::{Name, ObjectAttributes, ObjectType, Parameters, Public, Sensitive, Unique, hr};
@@ -133,6 +134,12 @@ pub(crate) enum Ancestor<'a> {
     Hierarchy(u32),
     /// A parent.
     Object(&'a Object),
+}
+
+/// Whether `handle` is one that a session can have.
+pub(crate) const fn is_session(handle: u32) -> bool {
+    matches!(hr::of(handle), hr::HMAC_SESSION | hr::POLICY_SESSION)
+        && (hr::index(handle) as usize) < MAX_ACTIVE_SESSIONS
 }
 
 /// The public exponent that a template's means.
