@@ -29,6 +29,7 @@ mod persist;
 mod properties;
 mod session;
 mod startup;
+mod signing;
 mod state;
 mod ticket;
 mod tpm;

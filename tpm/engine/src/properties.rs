@@ -25,6 +25,11 @@ const FIRMWARE_2: u32 = 0;
 /// TPM_PT_MEMORY: NV has no memory of its own.
 const MEMORY: u32 = 1 << 1;
 
+/// Both parts of the firmware's version, as an attestation tells it.
+pub(crate) fn firmware_version() -> u64 {
+    u64::from(FIRMWARE_1) << 32 | u64::from(FIRMWARE_2)
+}
+
 /// The tags of `from`'s group, from `from` on. Not every tag has a property.
 pub(crate) fn group(from: u32) -> impl Iterator<Item = u32> + Clone {
     let end = match from {
