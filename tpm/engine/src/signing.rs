@@ -2,10 +2,10 @@
 
 use crate::buf::Buf;
 use crate::context::Context;
+use crate::crypto::CryptoError;
 use crate::crypto::ecc;
 use crate::crypto::hmac::hmac;
 use crate::crypto::rsa;
-use crate::crypto::CryptoError;
 use crate::limits::MAX_RSA_BYTES;
 use crate::object::Object;
 use crate::rc::{Rc, Result};
@@ -150,9 +150,7 @@ pub(crate) fn verify(object: &Object, digest: &[u8], signature: &Signature) -> R
         (Parameters::Ecc { curve, .. }, Unique::Ecc(point), Signature::Ecc { alg, hash, r, s }) => {
             match *alg {
                 alg::ECDSA => ecc::ecdsa_verify(*curve, point, digest, r, s).is_ok(),
-                alg::ECSCHNORR => {
-                    ecc::ecschnorr_verify(*curve, point, *hash, digest, r, s).is_ok()
-                }
+                alg::ECSCHNORR => ecc::ecschnorr_verify(*curve, point, *hash, digest, r, s).is_ok(),
                 _ => return Err(Rc::SCHEME),
             }
         }

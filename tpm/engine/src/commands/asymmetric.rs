@@ -59,9 +59,14 @@ pub(crate) fn rsa_encrypt(cx: &mut Context<'_>) -> Result<()> {
             }
             rsa::public_op(n, e, &padded, out.as_mut_slice())
         }
-        (alg::OAEP, Some(hash)) => {
-            rsa::oaep_encrypt((n, e), hash, &label, &message, &mut s.drbg, out.as_mut_slice())
-        }
+        (alg::OAEP, Some(hash)) => rsa::oaep_encrypt(
+            (n, e),
+            hash,
+            &label,
+            &message,
+            &mut s.drbg,
+            out.as_mut_slice(),
+        ),
         (alg::RSAES, _) => rsa::pkcs1_encrypt((n, e), &message, &mut s.drbg, out.as_mut_slice()),
         _ => return Err(Rc::SCHEME.param(2)),
     }
@@ -98,7 +103,8 @@ pub(crate) fn rsa_decrypt(cx: &mut Context<'_>) -> Result<()> {
     let message: Secret<MAX_RSA_BYTES> = match (scheme.alg, scheme.hash) {
         (alg::NULL, _) => {
             let mut out = Secret::zeroed(key.size());
-            key.private_op(rng, &cipher, out.as_mut_slice()).map(|()| out)
+            key.private_op(rng, &cipher, out.as_mut_slice())
+                .map(|()| out)
         }
         (alg::OAEP, Some(hash)) => rsa::oaep_decrypt(key, hash, &label, rng, &cipher),
         (alg::RSAES, _) => rsa::pkcs1_decrypt(key, rng, &cipher),

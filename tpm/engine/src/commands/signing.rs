@@ -11,11 +11,10 @@ pub(crate) fn verify_signature(cx: &mut Context<'_>) -> Result<()> {
     let digest: Digest = cx.params.get()?;
     let signature: Signature = cx.params.get()?;
     cx.params.end()?;
-    let object = cx
-        .s
-        .objects
-        .get(cx.handle(0))
-        .ok_or(Rc::ATTRIBUTES.handle(1))?;
+    let object =
+        cx.s.objects
+            .get(cx.handle(0))
+            .ok_or(Rc::ATTRIBUTES.handle(1))?;
     if !object.has(ObjectAttributes::SIGN) {
         return Err(Rc::ATTRIBUTES.handle(1));
     }
@@ -23,7 +22,12 @@ pub(crate) fn verify_signature(cx: &mut Context<'_>) -> Result<()> {
     let ticket = if object.hierarchy == rh::NULL || object.public.name_alg.is_none() {
         Ticket::null(st::VERIFIED)
     } else {
-        ticket::make(cx.s, st::VERIFIED, object.hierarchy, &[&digest, &object.name])
+        ticket::make(
+            cx.s,
+            st::VERIFIED,
+            object.hierarchy,
+            &[&digest, &object.name],
+        )
     };
     cx.out.put(&ticket);
     Ok(())
