@@ -1,6 +1,7 @@
 //! Signatures with the keys of the TPM, and their verification (Part 1 Annex B.7, C.4; Part 3 §20).
 
 use crate::buf::Buf;
+use crate::commands::ephemeral;
 use crate::context::Context;
 use crate::crypto::CryptoError;
 use crate::crypto::ecc;
@@ -48,7 +49,9 @@ pub(crate) fn select_scheme(object: &Object, wanted: Scheme) -> Result<Scheme> {
     };
     let fits = match object.public.parameters {
         Parameters::Rsa { .. } => matches!(scheme.alg, alg::RSASSA | alg::RSAPSS),
-        Parameters::Ecc { .. } => matches!(scheme.alg, alg::ECDSA | alg::ECSCHNORR),
+        Parameters::Ecc { .. } => {
+            matches!(scheme.alg, alg::ECDSA | alg::ECDAA | alg::ECSCHNORR)
+        }
         Parameters::KeyedHash { .. } => scheme.alg == alg::HMAC,
         Parameters::SymCipher { .. } => false,
     };
@@ -86,6 +89,12 @@ pub(crate) fn sign(
     };
     cx.rng()?;
     let s = &mut *cx.s;
+    let committed = match s.objects.get(handle).map(|object| object.public.parameters) {
+        Some(Parameters::Ecc { curve, .. }) if scheme.alg == alg::ECDAA => {
+            ephemeral::scalar(s, curve, scheme.extra)
+        }
+        _ => None,
+    };
     let object = s.objects.get(handle).ok_or(Rc::KEY)?;
     let rng = &mut s.drbg;
     let secret = object.sensitive.as_ref().ok_or(Rc::KEY)?;
@@ -105,16 +114,24 @@ pub(crate) fn sign(
             })
         }
         Parameters::Ecc { curve, .. } => {
-            let (r, s) = match scheme.alg {
-                alg::ECDSA => ecc::ecdsa_sign(*curve, &secret.secret, digest, rng),
-                _ => ecc::ecschnorr_sign(*curve, &secret.secret, hash, digest, rng),
+            let d = &secret.secret;
+            let sig = match scheme.alg {
+                alg::ECDSA => ecc::ecdsa_sign(*curve, d, digest, rng),
+                alg::ECDAA => {
+                    let r = committed.as_deref().ok_or(Rc::VALUE)?;
+                    ecc::ecdaa_sign(*curve, hash, d, r, digest, rng)
+                }
+                _ => ecc::ecschnorr_sign(*curve, hash, d, digest, rng),
             }
             .map_err(failure)?;
+            if scheme.alg == alg::ECDAA {
+                ephemeral::used(s, scheme.extra);
+            }
             Ok(Signature::Ecc {
                 alg: scheme.alg,
                 hash,
-                r,
-                s,
+                r: sig.r,
+                s: sig.s,
             })
         }
         Parameters::KeyedHash { .. } => Ok(Signature::Hmac {
@@ -150,7 +167,7 @@ pub(crate) fn verify(object: &Object, digest: &[u8], signature: &Signature) -> R
         (Parameters::Ecc { curve, .. }, Unique::Ecc(point), Signature::Ecc { alg, hash, r, s }) => {
             match *alg {
                 alg::ECDSA => ecc::ecdsa_verify(*curve, point, digest, r, s).is_ok(),
-                alg::ECSCHNORR => ecc::ecschnorr_verify(*curve, point, *hash, digest, r, s).is_ok(),
+                alg::ECSCHNORR => ecc::ecschnorr_verify(*curve, *hash, point, digest, r, s).is_ok(),
                 _ => return Err(Rc::SCHEME),
             }
         }

@@ -140,7 +140,7 @@ pub(crate) fn ecdh_keygen(cx: &mut Context<'_>) -> Result<()> {
     cx.rng()?;
     let s = &mut *cx.s;
     let (_, curve, point) = ecc_key(s.objects.get(cx.handles[0]))?;
-    let (scalar, public) = ecc::keygen(curve, &mut s.drbg).map_err(|_| Rc::FAILURE)?;
+    let (scalar, public) = ecc::keygen(curve, &mut s.drbg);
     let shared = ecc::mul(curve, &scalar, point).map_err(|_| Rc::KEY.handle(1))?;
     cx.out.sized(|w| w.put(&shared));
     cx.out.sized(|w| w.put(&public));
@@ -179,7 +179,7 @@ pub(crate) fn ecc_parameters(cx: &mut Context<'_>) -> Result<()> {
     cx.params.end()?;
     let parameters = curve.parameters();
     cx.out.put(&curve);
-    cx.out.u16(curve.bits());
+    cx.out.u16((curve.size() as u16).saturating_mul(8));
     // Neither KDF nor signature scheme is prescribed.
     cx.out.put(&Scheme::NULL);
     cx.out.put(&Scheme::NULL);

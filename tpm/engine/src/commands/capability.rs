@@ -29,6 +29,7 @@ const ALGORITHMS: &[(u16, u32)] = &[
     (alg::OAEP, 0x201),
     (alg::ECDSA, 0x101),
     (alg::ECDH, 0x401),
+    (alg::ECDAA, 0x101),
     (alg::ECSCHNORR, 0x101),
     (alg::KDF1_SP800_56A, 0x404),
     (alg::KDF1_SP800_108, 0x404),

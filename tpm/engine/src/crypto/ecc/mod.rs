@@ -109,6 +109,31 @@ pub fn private_from_extra(curve: Curve, bytes: &[u8]) -> Private {
     private
 }
 
+/// The big-endian number of at most 64 bytes modulo the field's prime: a coordinate from a digest.
+pub fn field_element(curve: Curve, bytes: &[u8]) -> Buf<MAX_SIZE> {
+    let mut wide = [0u8; 64];
+    pad(
+        &mut wide,
+        bytes.get(bytes.len().saturating_sub(64)..).unwrap_or(&[]),
+    );
+    let mut prime = [0u8; 64];
+    pad(&mut prime, curve.parameters().p);
+    let mut number = Uint::<8>::from_be_slice(&wide);
+    if let Some(prime) = NonZero::new(Uint::<8>::from_be_slice(&prime)).into_option() {
+        number = number.rem(&prime);
+    }
+    let mut out = Buf::zeroed(curve.size());
+    for (to, from) in out
+        .as_mut_slice()
+        .iter_mut()
+        .rev()
+        .zip(number.to_words().iter().flat_map(|w| w.to_le_bytes()))
+    {
+        *to = from;
+    }
+    out
+}
+
 /// The private key that these bytes are, as long as the order.
 ///
 /// # Errors
