@@ -170,12 +170,6 @@ fn session_audit(cx: &Context<'_>, handle: u32) -> Option<(bool, Digest)> {
     None
 }
 
-/// Whether the audit session is exclusive, and its digest.
-fn session_audit(cx: &Context<'_>, handle: u32) -> Option<(bool, Digest)> {
-    let _ = (cx, handle);
-    None
-}
-
 /// TPM2_GetSessionAuditDigest.
 pub(crate) fn get_session_audit_digest(cx: &mut Context<'_>) -> Result<()> {
     let qualifying: Qualifying = cx.params.get()?;
