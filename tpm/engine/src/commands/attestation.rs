@@ -166,8 +166,9 @@ pub(crate) fn get_time(cx: &mut Context<'_>) -> Result<()> {
 
 /// Whether the audit session is exclusive, and its digest.
 fn session_audit(cx: &Context<'_>, handle: u32) -> Option<(bool, Digest)> {
-    let _ = (cx, handle);
-    None
+    let sessions = &cx.s.sessions;
+    let audit = sessions.get(handle)?.audit.clone()?;
+    Some((sessions.exclusive == handle, audit))
 }
 
 /// TPM2_GetSessionAuditDigest.
@@ -176,10 +177,7 @@ pub(crate) fn get_session_audit_digest(cx: &mut Context<'_>) -> Result<()> {
     let wanted = cx.params.with(Scheme::signing)?;
     cx.params.end()?;
     let signer = signer(cx, 1, wanted, 2)?;
-    let (exclusive, value) =
-        cx.s.sessions
-            .audit(cx.handle(2))
-            .ok_or(Rc::TYPE.handle(3))?;
+    let (exclusive, value) = session_audit(cx, cx.handle(2)).ok_or(Rc::TYPE.handle(3))?;
     attest(
         cx,
         &signer,
