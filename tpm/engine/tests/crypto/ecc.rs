@@ -1,11 +1,11 @@
 //! Elliptic curves: keys from a fixed stream, and that what one side does the other undoes.
 
-use std::time::Instant;
-
 use tpm_engine::crypto::CryptoError;
 use tpm_engine::crypto::drbg::Drbg;
 use tpm_engine::crypto::ecc::*;
 use tpm_engine::crypto::hash::{HashAlg, digest};
+
+use crate::hex;
 
 #[test]
 fn signatures_verify_and_altered_ones_do_not() {
@@ -41,6 +41,34 @@ fn signatures_verify_and_altered_ones_do_not() {
             };
             let right = mul_add(curve, &[1], &e, &t, &q).unwrap();
             assert_eq!(mul(curve, &signature.s, &generator).unwrap(), right);
+        }
+    }
+}
+
+/// Frozen as RSA's; the answers come from Python.
+#[test]
+fn keys_from_a_fixed_stream_are_the_same_for_ever() {
+    for (curve, keys) in [
+        (
+            Curve::P256,
+            [
+                "43f7e30405beb3c6d079054b8ea7ea07b9fa93f6290e8deee5b8261a7c317f46",
+                "e1f2261a450eee67d8e2ae83fc7786847f0ba87d0d611da70fe07f4f57b47f9e",
+            ],
+        ),
+        (
+            Curve::P384,
+            [
+                "c2310c6539272bd5a1ea5b9121a0d8da3a4a0ac7538fa945
+                 e41b1cc98bf1cda11c2e8be364ceae80391c00e69d24cc1a",
+                "3c171b42004a0aacd3487321134fa3abb9dd6ba4384c8954
+                 ada67fe43ad02b4678603e8d2b237b4b7f9c657cc10b092c",
+            ],
+        ),
+    ] {
+        let mut rng = Drbg::instantiate(b"frozen for ever", b"ECC");
+        for key in keys {
+            assert_eq!(keygen(curve, &mut rng).0.to_vec(), hex(key));
         }
     }
 }
@@ -81,43 +109,5 @@ fn both_sides_of_diffie_hellman_agree() {
             *private_from_extra(curve, &minus_one),
             *private_from_extra(curve, &[])
         );
-    }
-}
-
-#[test]
-#[ignore = "a measurement: run it in release"]
-fn speed() {
-    let mut rng = Drbg::instantiate(b"speed", b"");
-    let hash = digest(HashAlg::Sha256, &[b"message"]);
-    for curve in Curve::ALL {
-        let mut best = |name: &str, f: &mut dyn FnMut(&mut Drbg)| {
-            let time = (0..500)
-                .map(|_| {
-                    let start = Instant::now();
-                    f(&mut rng);
-                    start.elapsed()
-                })
-                .min();
-            println!("{curve:?} {name}: {:?}", time.unwrap());
-        };
-        let (d, q) = keygen(curve, &mut Drbg::instantiate(b"speed", b"key"));
-        let signature = ecdsa_sign(curve, &d, &hash, &mut Drbg::instantiate(b"k", b"")).unwrap();
-        best("keygen", &mut |rng| {
-            keygen(curve, rng);
-        });
-        best("random", &mut |rng| {
-            random(curve, rng);
-        });
-        best("ecdsa_sign", &mut |rng| {
-            ecdsa_sign(curve, &d, &hash, rng).unwrap();
-        });
-        best("ecdsa_verify", &mut |_| {
-            ecdsa_verify(curve, &q, &hash, &signature.r, &signature.s).unwrap();
-        });
-        best("mul", &mut |_| {
-            mul(curve, &d, &q).unwrap();
-        });
-        let mut out = [0; 32];
-        best("32 random bytes", &mut |rng| rng.generate(&mut out));
     }
 }

@@ -12,6 +12,7 @@
 mod basic;
 mod ecc;
 mod rsa;
+mod speed;
 mod wycheproof;
 
 pub fn hex(text: &str) -> Vec<u8> {

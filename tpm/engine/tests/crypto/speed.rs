@@ -1,0 +1,102 @@
+//! Measurements: `cargo test --release -p tpm-engine --test crypto -- --ignored --nocapture --test-threads 1`.
+
+use std::time::Duration;
+
+use tpm_engine::crypto::drbg::Drbg;
+use tpm_engine::crypto::ecc::*;
+use tpm_engine::crypto::hash::{HashAlg, digest};
+use tpm_engine::crypto::hmac::hmac;
+use tpm_engine::crypto::rsa::*;
+
+/// Time this thread has been running: that others run too does not count.
+fn now() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
+}
+
+/// The least and the median time of a call, of 40 samples of `batch` calls.
+fn measure(name: &str, batch: u32, mut f: impl FnMut()) {
+    let mut times: Vec<Duration> = (0..40)
+        .map(|_| {
+            let start = now();
+            for _ in 0..batch {
+                f();
+            }
+            (now() - start) / batch
+        })
+        .collect();
+    times.sort();
+    println!("{name}: {:?} to {:?}", times[0], times[times.len() / 2]);
+}
+
+#[test]
+#[ignore = "a measurement: run it in release"]
+fn of_small_things() {
+    let mut rng = Drbg::instantiate(b"speed", b"");
+    let mut out = [0; 32];
+    measure("32 random bytes", 1000, || rng.generate(&mut out));
+    for alg in HashAlg::ALL {
+        measure(&format!("{alg:?} of 64 bytes"), 1000, || {
+            digest(alg, &[&[1; 64]]);
+        });
+        measure(&format!("{alg:?} of 1024 bytes"), 1000, || {
+            digest(alg, &[&[1; 1024]]);
+        });
+        measure(&format!("HMAC {alg:?} of 64 bytes"), 1000, || {
+            hmac(alg, &[2; 32], &[&[1; 64]]);
+        });
+    }
+}
+
+#[test]
+#[ignore = "a measurement: run it in release"]
+fn of_curves() {
+    let hash = digest(HashAlg::Sha256, &[b"message"]);
+    for curve in Curve::ALL {
+        let mut rng = Drbg::instantiate(b"speed", b"");
+        let (d, q) = keygen(curve, &mut rng);
+        let signature = ecdsa_sign(curve, &d, &hash, &mut rng).unwrap();
+        let name = |what| format!("{curve:?} {what}");
+        measure(&name("random"), 100, || {
+            random(curve, &mut rng);
+        });
+        measure(&name("keygen"), 10, || {
+            keygen(curve, &mut rng);
+        });
+        measure(&name("ecdsa_sign"), 10, || {
+            ecdsa_sign(curve, &d, &hash, &mut rng).unwrap();
+        });
+        measure(&name("ecdsa_verify"), 10, || {
+            ecdsa_verify(curve, &q, &hash, &signature.r, &signature.s).unwrap();
+        });
+        measure(&name("mul"), 10, || {
+            mul(curve, &d, &q).unwrap();
+        });
+    }
+}
+
+#[test]
+#[ignore = "a measurement: run it in release"]
+fn of_rsa() {
+    for bits in [2048, 3072] {
+        let mut rng = Drbg::instantiate(b"speed", b"");
+        let name = |what| format!("RSA-{bits} {what}");
+        measure(&name("generate"), 1, || {
+            generate(bits, 65537, &mut rng).unwrap();
+        });
+        let (n, p) = generate(bits, 65537, &mut rng).unwrap();
+        measure(&name("from_prime"), 10, || {
+            PrivateKey::from_prime(&n, 65537, &p).unwrap();
+        });
+        let key = PrivateKey::from_prime(&n, 65537, &p).unwrap();
+        let (input, mut out) = (vec![0x55; key.size()], vec![0; key.size()]);
+        measure(&name("private_op"), 5, || {
+            key.private_op(&mut rng, &input, &mut out).unwrap();
+        });
+        let mut back = vec![0; key.size()];
+        measure(&name("public_op"), 100, || {
+            public_op(&n, 65537, &out, &mut back).unwrap();
+        });
+        assert_eq!(back, input);
+    }
+}
