@@ -119,6 +119,14 @@ many_tries() { tpm dictionarylockout -Q -s -n 30 -t 1000 -l 1000; }
 # A parent for everything that needs one, ECC because it is quick: primary.ctx
 primary() { tpm createprimary -Q -C o -G ecc -c primary.ctx; }
 
+# A restricted signing key for attestation, below primary.ctx: ak.ctx, ak.pem
+attestation_key() { # ALGORITHM
+    tpm create -Q -C primary.ctx -G "$1" -u ak.pub -r ak.priv \
+        -a "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|sign|restricted"
+    tpm load -Q -C primary.ctx -u ak.pub -r ak.priv -c ak.ctx
+    tpm readpublic -Q -c ak.ctx -f pem -o ak.pem -q ak.qualified
+}
+
 # Power off and on again, without Startup.
 power_cycle() {
     echo "+ power cycle" >&2

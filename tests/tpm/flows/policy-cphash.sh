@@ -25,7 +25,7 @@ unhex "0020$expected" >cphash.bin
 tpm startauthsession -Q -S trial.ctx
 tpm policycphash -Q -S trial.ctx -L approved --cphash cphash.bin
 tpm flushcontext trial.ctx
-equal policy "$(policy_step $ZERO_256 00000163 "$expected")" "$(hex approved)"
+equal policy "$(policy_step $ZERO_256 0000016e "$expected")" "$(hex approved)"
 openssl dgst -sha256 -sign key.pem -out signature approved
 tpm verifysignature -Q -c key.ctx -g sha256 -m approved -s signature -f ecdsa -t ticket
 

@@ -25,5 +25,5 @@ tpm flushcontext session.ctx
 
 step "the name tells whether it was written"
 tpm nvreadpublic $index >public
-has public 'attributes.*|friendly:.*written'
+has public 'friendly:.*[|]written'
 tpm nvundefine -Q -C o $index

@@ -49,5 +49,5 @@ tpm policysecret -Q -S session.ctx -c owner -x -t -2 --ticket ticket --timeout t
 tpm flushcontext session.ctx
 sleep 3
 tpm startauthsession -Q --policy-session -S session.ctx
-refused 0x1A3 tpm policyticket -Q -S session.ctx -n owner.name --ticket ticket --timeout timeout
+refused 0x1E3 tpm policyticket -Q -S session.ctx -n owner.name --ticket ticket --timeout timeout
 tpm flushcontext session.ctx
