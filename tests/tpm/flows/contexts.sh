@@ -32,10 +32,10 @@ cp session.ctx copy.ctx
 tpm policypassword -Q -S session.ctx
 fails tpm policypassword -Q -S copy.ctx
 tpm getcap handles-saved-session >handles
-has handles 0x3000000
+has handles 0x[23]000000
 tpm flushcontext session.ctx
 tpm getcap handles-saved-session >handles
-has_not handles 0x30
+has_not handles 0x[23]0
 
 step "more sessions than the TPM has slots"
 n=0
@@ -43,7 +43,7 @@ while [ $n -lt 20 ]; do
     tpm startauthsession -Q --policy-session -S session$n.ctx
     n=$((n + 1))
 done
-equal "saved sessions" 20 "$(tpm getcap handles-saved-session | grep -c 0x30)"
+equal "saved sessions" 20 "$(tpm getcap handles-saved-session | grep -c "0x[23]0")"
 n=0
 while [ $n -lt 20 ]; do
     tpm flushcontext session$n.ctx

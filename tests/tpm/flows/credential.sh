@@ -5,6 +5,7 @@ printf 'twenty bytes at most' >secret
 for kind in rsa ecc; do
     step "EK: $kind"
     tpm createek -Q -G $kind -c ek.ctx -u ek.pub
+    tpm readpublic -Q -c ek.ctx -f pem -o ek.pem
     for signer in rsa ecc; do
         case $signer in rsa) scheme=rsassa ;; ecc) scheme=ecdsa ;; esac
         tpm createak -Q -C ek.ctx -c ak.ctx -G $signer -g sha256 -s $scheme -u ak.pub -n ak.name
@@ -20,7 +21,7 @@ for kind in rsa ecc; do
         same secret out
 
         step "made by the tool alone"
-        tpm makecredential -Q -T none -u ek.pub -s secret -n "$(hex ak.name)" -G $kind -o blob2 || {
+        tpm makecredential -Q -T none -u ek.pem -s secret -n "$(hex ak.name)" -G $kind -o blob2 || {
             [ $kind = ecc ] && continue # 5.4 knows RSA only
             die "makecredential without a TPM"
         }

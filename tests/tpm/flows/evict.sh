@@ -34,7 +34,7 @@ step "not of the null hierarchy, not in the platform's range"
 tpm createprimary -Q -C n -G ecc -c null.ctx
 refused 0x282 tpm evictcontrol -Q -C o -c null.ctx $handle
 tpm createprimary -Q -C o -G ecc -c primary.ctx
-refused 0x2C4 tpm evictcontrol -Q -C o -c primary.ctx 0x81800000
+refused 0x1CD tpm evictcontrol -Q -C o -c primary.ctx 0x81800000
 
 step "a persistent parent"
 tpm evictcontrol -Q -C o -c primary.ctx $handle

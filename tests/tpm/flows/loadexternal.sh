@@ -42,10 +42,3 @@ unhex 000102030405060708090a0b0c0d0e0f >iv
 tpm encryptdecrypt -Q -c aes.ctx -G cfb -t iv -o cipher plain
 openssl enc -aes-128-cfb -K "$(hex aes.key)" -iv "$(hex iv)" -in plain -out expected
 same expected cipher
-
-step "HMAC"
-printf 'a key of some length' >hmac.key
-tpm loadexternal -Q -C n -G hmac -r hmac.key -c hmac.ctx
-tpm hmac -Q -c hmac.ctx -g sha256 -o mac message
-openssl dgst -sha256 -mac HMAC -macopt "hexkey:$(hex hmac.key)" -binary -out expected message
-same expected mac
