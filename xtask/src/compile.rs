@@ -95,17 +95,22 @@ pub fn bare_metal_command(paths: &Paths, verb: &str) -> Result<Command> {
     Ok(cargo)
 }
 
-/// Builds the image tool, and says where it is. It shares xtask's own target directory and profile, and with them most
-/// of what it depends on.
+/// Builds the image tool, and says where it is.
 pub fn igvm_tool(paths: &Paths) -> Result<PathBuf> {
+    host_program(paths, IGVM_TOOL, "building the image tool")
+}
+
+/// Builds a program for the host, and says where it is. It shares xtask's own target directory and profile, and with
+/// them most of what it depends on.
+pub fn host_program(paths: &Paths, name: &str, what: &str) -> Result<PathBuf> {
     let mut cargo = cargo(paths, "build");
     cargo
-        .args(["--package", IGVM_TOOL])
+        .args(["--package", name])
         .env("CARGO_TARGET_DIR", &paths.target);
-    run_cargo(&mut cargo, "building the image tool")?;
-    let path = paths.target.join("debug").join(IGVM_TOOL);
+    run_cargo(&mut cargo, what)?;
+    let path = paths.target.join("debug").join(name);
     if !path.is_file() {
-        bail!("the package {IGVM_TOOL} has no binary of its own name");
+        bail!("the package {name} has no binary of its own name");
     }
     Ok(path)
 }

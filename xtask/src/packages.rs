@@ -2,8 +2,9 @@
 //! Versions are resolved at run time by [`crate::apt`], because suites move.
 
 /// A program that the project runs, and the package that has it.
+#[derive(Clone, Copy, Debug)]
 pub struct Tool {
-    /// What must be in the search path.
+    /// What must be in the search path; of a library, the full path.
     pub program: &'static str,
     /// What to install where it is missing.
     pub package: &'static str,
@@ -20,6 +21,34 @@ pub const XZ: Tool = Tool {
     program: "xz",
     package: "xz-utils",
 };
+
+/// What the flows on the TPM run: the tools, what they reach the TPM simulator's protocol with, an independent checker.
+pub const TPM_TOOLS: [Tool; 3] = [
+    Tool {
+        program: "tpm2_getcap",
+        package: "tpm2-tools",
+    },
+    Tool {
+        program: "/usr/lib/x86_64-linux-gnu/libtss2-tcti-mssim.so.0",
+        package: "libtss2-tcti-mssim0",
+    },
+    Tool {
+        program: "openssl",
+        package: "openssl",
+    },
+];
+
+/// Another TPM, to compare with, and how the tools reach it.
+pub const SWTPM: [Tool; 2] = [
+    Tool {
+        program: "swtpm",
+        package: "swtpm",
+    },
+    Tool {
+        program: "/usr/lib/x86_64-linux-gnu/libtss2-tcti-swtpm.so.0",
+        package: "libtss2-tcti-swtpm0",
+    },
+];
 
 /// Which of the versions on offer is wanted.
 #[derive(Clone, Copy, Debug)]

@@ -104,7 +104,7 @@ pub fn output(command: &mut Command) -> Result<String> {
     Ok(check(command, Duration::from_secs(60), |_| {})?.stdout)
 }
 
-/// Whether a program of this name is in the search path.
+/// Whether a program of this name is in the search path, or a file has this full path.
 pub fn exists(program: &str) -> bool {
     std::env::var_os("PATH").is_some_and(|path| {
         std::env::split_paths(&path).any(|folder| folder.join(program).is_file())

@@ -6,6 +6,7 @@ pub mod checks;
 mod fatal;
 mod runner;
 mod stage;
+mod tpm;
 
 use std::process::ExitCode;
 
@@ -33,6 +34,8 @@ pub struct TestOptions {
     record_counts: bool,
     #[command(flatten)]
     boots: stage::BootOptions,
+    #[command(flatten)]
+    tpm: tpm::TpmOptions,
 }
 
 /// `cargo xtask test`.
@@ -49,17 +52,25 @@ pub fn test(paths: &Paths, options: &TestOptions) -> Result<ExitCode> {
     };
     let mut static_checks = checks::steps(paths);
     static_checks.retain(wanted);
+    let program = tpm::Program::default();
+    let mut flows = tpm::steps(paths, &program, &options.tpm)?;
+    flows.retain(wanted);
     let stage = stage::Stage::default();
     let mut boots = boots::steps(paths, &stage, options.long);
     boots.retain(wanted);
     if options.list {
-        for step in static_checks.iter().chain(&boots) {
+        for step in static_checks.iter().chain(&flows).chain(&boots) {
             ui::say(&step.name);
         }
         return Ok(ExitCode::SUCCESS);
     }
     let mut tally = Tally::default();
     runner::run(static_checks, &mut tally);
+    if !flows.is_empty() {
+        let prepare = tpm::prepare(paths, &program, &options.tpm);
+        runner::run(vec![prepare], &mut tally);
+        runner::run(flows, &mut tally);
+    }
     if !boots.is_empty() {
         let mut prepare = stage::prepare(paths, &stage, &options.boots);
         if options.filter.is_some() {
