@@ -48,6 +48,9 @@ struct Run {
     /// Compare swtpm with swtpm
     #[arg(long)]
     swtpm: bool,
+    /// Only commands that are meant to be valid
+    #[arg(long)]
+    valid: bool,
     /// Print everything that is exchanged
     #[arg(long)]
     verbose: bool,
@@ -102,6 +105,7 @@ fn run_differential(args: &Run) -> Result<bool> {
         segment: args.segment,
         enough: args.enough,
         verbose: args.verbose,
+        valid: args.valid,
     };
     let report = differential::run(&config)?;
     for (difference, count) in report.differences.values() {

@@ -44,6 +44,8 @@ pub struct Config {
     pub enough: usize,
     /// Print everything that is exchanged.
     pub verbose: bool,
+    /// Only commands that are meant to be valid.
+    pub valid: bool,
 }
 
 /// A difference.
@@ -218,7 +220,7 @@ pub fn run(config: &Config) -> Result<Report> {
 
 fn run_segment(config: &Config, segment: u64, report: &mut Report) -> Result<()> {
     let [mut subject, mut reference] = sides(config, segment)?;
-    let actions = Generator::new(config.seed, segment).actions(SEGMENT);
+    let actions = Generator::new(config.seed, segment, !config.valid).actions(SEGMENT);
     for (step, action) in actions.iter().enumerate() {
         let left = subject.act(action)?;
         let right = reference.act(action)?;
@@ -233,6 +235,12 @@ fn run_segment(config: &Config, segment: u64, report: &mut Report) -> Result<()>
         right
             .iter()
             .for_each(|exchange| report.note(action, exchange));
+        if let Some(last) = right.last()
+            && fails(last)
+        {
+            *report.excused.entry(FAILED).or_default() += 1;
+            return Ok(());
+        }
         if let Some(difference) = compare(action, &left, &right, report) {
             let parted = (difference.subject.rc() == 0) != (difference.reference.rc() == 0);
             let difference = Difference {
@@ -251,6 +259,13 @@ fn run_segment(config: &Config, segment: u64, report: &mut Report) -> Result<()>
         }
     }
     Ok(())
+}
+
+const FAILED: &str = "swtpm went into failure mode, which the profile's commands must not lead to";
+
+/// RSA_Decrypt answers so where the padding is wrong, and goes on.
+fn fails(reference: &Exchange) -> bool {
+    reference.rc() == 0x101 && code(reference) != 0x159
 }
 
 fn compare(
@@ -305,7 +320,7 @@ fn compare(
 /// # Errors
 /// swtpm cannot be started, or does not answer.
 pub fn shrink(config: &Config, difference: &Difference, trials: usize) -> Result<Vec<Action>> {
-    let mut actions = Generator::new(config.seed, difference.segment).actions(SEGMENT);
+    let mut actions = Generator::new(config.seed, difference.segment, !config.valid).actions(SEGMENT);
     actions.truncate(difference.step + 1);
     let mut left = trials;
     let mut chunk = actions.len() / 2;

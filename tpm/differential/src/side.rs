@@ -18,6 +18,7 @@ const SESSIONS: u16 = 0x8002;
 const NV_READ_PUBLIC: u32 = 0x169;
 const GET_CAPABILITY: u32 = 0x17A;
 const FLUSH_CONTEXT: u32 = 0x165;
+const RETRY: [u8; 4] = [0, 0, 9, 0x22];
 const DECRYPT: u8 = 0x20;
 const ENCRYPT: u8 = 0x40;
 const CONTINUE: u8 = 0x01;
@@ -95,7 +96,7 @@ impl Side {
         let mut exchanges = Vec::new();
         // Transient objects, loaded sessions, saved sessions.
         for first in [0x8000_0000_u32, 0x0200_0000, 0x0300_0000] {
-            let parameters = [6, first, 64].map(u32::to_be_bytes).concat();
+            let parameters = [1, first, 64].map(u32::to_be_bytes).concat();
             let listed = self.plain(0, header(NO_SESSIONS, GET_CAPABILITY, &parameters))?;
             let handles: Vec<u32> = listed
                 .response
@@ -229,7 +230,12 @@ impl Side {
             apply(edit, &mut command, step.handles.len());
         }
 
-        let response = self.backend.execute(step.locality, &command)?;
+        let mut response = self.backend.execute(step.locality, &command)?;
+        if response.get(6..10) == Some(&RETRY) {
+            // A TPM may want a command again (swtpm does at the first use of an entity with dictionary attack
+            // protection); every driver does that.
+            response = self.backend.execute(step.locality, &command)?;
+        }
         let mut exchange = Exchange {
             locality: step.locality,
             command,

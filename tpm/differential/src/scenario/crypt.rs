@@ -1,10 +1,10 @@
 //! Encryption: RSA, ECDH, symmetric.
 
 use crate::crypto::{SHA1, SHA256, SHA384};
-use crate::scenario::builder::{Builder, NULL_HANDLE, OWNER};
+use crate::scenario::builder::{Builder, OWNER};
 use crate::scenario::keys::{self, bytes};
 use crate::scenario::template::{Kind, NULL, Template};
-use crate::step::{Part, Piece, b2, raw, sized, u8, u16};
+use crate::step::{Part, Piece, b2, sized, u8, u16};
 
 /// RSA_Encrypt and RSA_Decrypt.
 pub fn rsa(b: &mut Builder<'_>) {
@@ -101,7 +101,7 @@ pub fn ecdh(b: &mut Builder<'_>) {
             let counter = b.slot();
             b.plain(0x18E, vec![], vec![u16(curve)]).saves =
                 vec![(Part::Field(0), ephemeral), (Part::Field(1), counter)];
-            let by = b.rng.pick(&[0x19, 0x19, 0x1D]);
+            let by = b.rng.pick(&[0x19, 0x19, 0x18]);
             let params = vec![point.clone(), point, u16(by), Piece::Slot(counter)];
             b.cmd(0x18D, vec![key.handle.clone()], &[b"ecc"], params);
             b.flush(&key);
@@ -117,7 +117,11 @@ pub fn ecdh(b: &mut Builder<'_>) {
             let (first, second) = b
                 .rng
                 .pick(&[(b2(&[]), b2(&[])), (b2(b"basename"), b2(&bytes(y)))]);
-            let p1 = if b.rng.chance(50) { point } else { b2(&[]) };
+            let p1 = if b.rng.chance(50) {
+                point
+            } else {
+                sized(vec![b2(&[]), b2(&[])])
+            };
             let step = b.cmd(
                 0x18B,
                 vec![key.handle.clone()],
@@ -132,7 +136,6 @@ pub fn ecdh(b: &mut Builder<'_>) {
             b.flush(&key);
         }
     }
-    let _ = NULL_HANDLE;
 }
 
 /// EncryptDecrypt and EncryptDecrypt2 in all modes.
@@ -193,5 +196,4 @@ pub fn symmetric(b: &mut Builder<'_>) {
         step.exact = true;
     }
     b.flush(&key);
-    let _ = raw(&[]);
 }

@@ -31,11 +31,11 @@ pub const P384_D: &str = concat!(
 );
 /// Its public key's x.
 pub const P384_X: &str = concat!(
-    "a856322bd5f7def1841bd12843e534e392af64308af0ba9d67cec18e15109b9a0953991084ba3a551f4ca49037c98d",
+    "a856322bd5f7def1841bd12843e534e392af64308af0ba9d67cec18e15109b9a0953991084ba3a551f4ca49037c98d7a",
 );
 /// And y.
 pub const P384_Y: &str = concat!(
-    "7a91a0d6b6c39d4ea392ed279079f08e5e0a0209e848500cc428f2ac81ef099a7136644ba1bad412b899b37574d2653685",
+    "91a0d6b6c39d4ea392ed279079f08e5e0a0209e848500cc428f2ac81ef099a7136644ba1bad412b899b37574d2653685",
 );
 
 /// The bytes of a key.

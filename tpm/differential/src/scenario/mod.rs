@@ -50,13 +50,15 @@ pub struct World {
 pub struct Generator {
     rng: Rng,
     world: World,
+    mutate: bool,
 }
 
 impl Generator {
-    /// The actions of one segment.
-    pub fn new(seed: u64, segment: u64) -> Generator {
+    /// The actions of one segment, with or without mutated ones.
+    pub fn new(seed: u64, segment: u64, mutate: bool) -> Generator {
         Generator {
             rng: Rng::new(seed, segment),
+            mutate,
             world: World {
                 auths: Default::default(),
                 storage: Object {
@@ -97,7 +99,7 @@ impl Generator {
         let mut valid = Vec::new();
         let mut builder = builder::Builder::new(&mut self.rng, &mut self.world, &mut valid);
         scenario(&mut builder);
-        let mutated = self.rng.chance(75);
+        let mutated = self.rng.chance(75) && self.mutate;
         for action in valid {
             if let Action::Command(step) = &action
                 && mutated

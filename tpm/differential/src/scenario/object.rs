@@ -38,9 +38,7 @@ pub fn lifecycle(b: &mut Builder<'_>) {
         let hierarchy = b.hierarchy();
         b.primary(hierarchy, &template, &auth, &data)
     } else if b.rng.chance(20) {
-        let object = b.external(&Template::known(kind), &auth);
-        b.plain(0x173, vec![object.handle.clone()], vec![]).exact = true;
-        object
+        b.known(kind, &auth)
     } else {
         let blob = b.create(&storage, &template, &auth, &data);
         let object = b.load(&storage, &blob);
@@ -120,7 +118,7 @@ pub fn derivation(b: &mut Builder<'_>) {
     let auth = b.secret();
     let known = b.rng.chance(60);
     let parent = if known {
-        b.external(&Template::known(Kind::Derive(SHA256)), &[])
+        b.known(Kind::Derive(SHA256), &[])
     } else if b.rng.chance(50) {
         b.primary(OWNER, &Template::new(Kind::Derive(SHA256)), &[], &[])
     } else {
@@ -334,6 +332,21 @@ pub fn import(b: &mut Builder<'_>) {
         params,
     );
     b.flush(&parent);
+}
+
+impl Builder<'_> {
+    /// A known key with its private part: LoadExternal takes no restricted one.
+    pub fn known(&mut self, kind: Kind, auth: &[u8]) -> Object {
+        let template = Template::known(kind);
+        if template.attributes & RESTRICTED == 0 {
+            let object = self.external(&template, auth);
+            self.plain(0x173, vec![object.handle.clone()], vec![]).exact = true;
+            object
+        } else {
+            let storage = self.world.storage.clone();
+            imported(self, &storage, &template, auth)
+        }
+    }
 }
 
 /// Imports a known key without protection, and loads it.
