@@ -320,7 +320,8 @@ fn compare(
 /// # Errors
 /// swtpm cannot be started, or does not answer.
 pub fn shrink(config: &Config, difference: &Difference, trials: usize) -> Result<Vec<Action>> {
-    let mut actions = Generator::new(config.seed, difference.segment, !config.valid).actions(SEGMENT);
+    let mut actions =
+        Generator::new(config.seed, difference.segment, !config.valid).actions(SEGMENT);
     actions.truncate(difference.step + 1);
     let mut left = trials;
     let mut chunk = actions.len() / 2;

@@ -136,15 +136,19 @@ pub fn data(b: &mut Builder<'_>) {
         b.on(0x14E, &index, vec![u16(bytes.len() as u16), u16(offset)]);
     }
     b.nv_public(&index);
-    if b.rng.chance(if more & (WRITE_DEFINE | WRITE_ST_CLEAR) != 0 {
-        80
-    } else {
-        15
-    }) {
+    if b.rng
+        .chance(if more & (WRITE_DEFINE | WRITE_ST_CLEAR) != 0 {
+            80
+        } else {
+            15
+        })
+    {
         b.on(0x138, &index, vec![]);
         b.on(0x137, &index, vec![b2(&[1]), u16(0)]);
     }
-    if b.rng.chance(if more & READ_ST_CLEAR != 0 { 80 } else { 15 }) {
+    if b.rng
+        .chance(if more & READ_ST_CLEAR != 0 { 80 } else { 15 })
+    {
         b.on(0x14F, &index, vec![]);
         b.on(0x14E, &index, vec![u16(1), u16(0)]);
     }

@@ -116,10 +116,10 @@ fn use_object(b: &mut Builder<'_>, object: &Object) {
 pub fn derivation(b: &mut Builder<'_>) {
     b.maybe_hmac(25);
     let auth = b.secret();
-    let known = b.rng.chance(60);
+    let known = b.rng.chance(15);
     let parent = if known {
         b.known(Kind::Derive(SHA256), &[])
-    } else if b.rng.chance(50) {
+    } else if b.rng.chance(65) {
         b.primary(OWNER, &Template::new(Kind::Derive(SHA256)), &[], &[])
     } else {
         b.world.storage.clone()
@@ -132,8 +132,7 @@ pub fn derivation(b: &mut Builder<'_>) {
         Template::new(kind)
     };
     if derived && b.rng.chance(80) {
-        template.attributes |= FIXED_PARENT;
-        template.attributes &= !crate::scenario::template::ORIGIN;
+        template.attributes |= FIXED_PARENT | if known { 0 } else { FIXED_TPM };
     }
     let mut public = template.public();
     if derived {
