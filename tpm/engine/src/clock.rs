@@ -11,6 +11,14 @@ use crate::state::State;
 
 /// Units of the rate: this many of the platform's milliseconds for as many of ours.
 const NOMINAL: u64 = 30_000;
+/// Steps of TPM2_ClockRateAdjust: 1 %, 0.1 %, and as little as there is.
+pub const COARSE: i64 = 300;
+/// See [`COARSE`].
+pub const MEDIUM: i64 = 30;
+/// See [`COARSE`].
+pub const FINE: i64 = 1;
+/// The last value that Clock can be set to.
+pub const LAST: u64 = 0xFFFF_0000_0000_0000;
 /// How far the rate can be moved from the nominal one: 15 %.
 const MOST_ADJUSTED: u64 = NOMINAL * 15 / 100;
 
@@ -48,13 +56,16 @@ impl Clock {
         self.seen = now;
     }
 
-    /// Moves the rate by `change` units, as far as it goes; a positive change makes the clock faster.
-    pub fn adjust(&mut self, change: i64) {
-        let rate = self.rate.saturating_add_signed(change.saturating_neg());
-        self.rate = rate.clamp(
-            NOMINAL.saturating_sub(MOST_ADJUSTED),
-            NOMINAL.saturating_add(MOST_ADJUSTED),
-        );
+    /// Moves the rate by `change` units; a positive change makes the clock faster. Whether that is within what can be moved.
+    pub fn adjust(&mut self, change: i64) -> bool {
+        let Some(rate) = self.rate.checked_add_signed(change.saturating_neg()) else {
+            return false;
+        };
+        let within = rate.abs_diff(NOMINAL) <= MOST_ADJUSTED;
+        if within {
+            self.rate = rate;
+        }
+        within
     }
 
     fn advance(&mut self, now: u64) {

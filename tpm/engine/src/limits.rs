@@ -58,8 +58,12 @@ pub const MAX_NV_INDEX_SIZE: usize = 2048;
 pub const MAX_NV_BUFFER: usize = 1024;
 /// Data of all NV indices, in bytes.
 pub const MAX_NV_TOTAL: usize = 64 * 1024;
+/// Data of all orderly NV indices, in bytes: an orderly shutdown writes them in one commit.
+pub const MAX_NV_ORDERLY: usize = 4096;
 /// Most entries of a GetCapability response.
 pub const MAX_CAP_DATA: usize = 1024;
+/// Most command codes of a list: as many as a GetCapability response has room for.
+pub const MAX_CAP_CC: usize = (MAX_CAP_DATA - 8) / 4;
 /// Milliseconds between two commits of the clock: an unorderly shutdown loses at most this much.
 pub const CLOCK_COMMIT_MS: u64 = 1 << 12;
 /// Authorization failures before lockout, of a new TPM.

@@ -81,7 +81,7 @@ pub(crate) fn shutdown(s: &mut State, state: bool) -> Result<()> {
     };
     s.perm.clock = s.clock.clock;
     s.perm.da.used = false;
-    s.nv.shutdown(&mut s.dirty);
+    s.nv.shutdown(state, &mut s.dirty);
     s.dirty.permanent();
     s.dirty.mark(ORDERLY);
     Ok(())
@@ -109,6 +109,13 @@ pub(crate) fn after_command(s: &mut State, code: u32) {
             | cc::ECC_PARAMETERS
     );
     if !harmless {
+        not_orderly(s);
+    }
+}
+
+/// If power goes now, that is not orderly.
+pub(crate) fn not_orderly(s: &mut State) {
+    if s.perm.shutdown != Shutdown::None {
         s.perm.shutdown = Shutdown::None;
         s.dirty.permanent();
         s.dirty.mark(ORDERLY);

@@ -1,16 +1,32 @@
 //! Part 3 §25: dictionary attack.
 
 use crate::context::Context;
-use crate::rc::{Rc, Result};
+use crate::rc::Result;
 
 /// TPM2_DictionaryAttackLockReset.
 pub(crate) fn dictionary_attack_lock_reset(cx: &mut Context<'_>) -> Result<()> {
-    let _ = cx;
-    Err(Rc::COMMAND_CODE)
+    cx.params.end()?;
+    let da = &mut cx.s.perm.da;
+    da.failed_tries = 0;
+    da.lockout_auth_enabled = true;
+    cx.s.dirty.permanent();
+    Ok(())
 }
 
 /// TPM2_DictionaryAttackParameters.
 pub(crate) fn dictionary_attack_parameters(cx: &mut Context<'_>) -> Result<()> {
-    let _ = cx;
-    Err(Rc::COMMAND_CODE)
+    let max_tries = cx.params.get()?;
+    let recovery_time = cx.params.get()?;
+    let lockout_recovery = cx.params.get()?;
+    cx.params.end()?;
+    let da = &mut cx.s.perm.da;
+    if da.recovery_time == 0 {
+        // Time without protection heals nothing.
+        da.self_heal_timer = cx.s.clock.clock;
+    }
+    da.max_tries = max_tries;
+    da.recovery_time = recovery_time;
+    da.lockout_recovery = lockout_recovery;
+    cx.s.dirty.permanent();
+    Ok(())
 }

@@ -1,0 +1,98 @@
+//! Who may define, read, and write an index (Part 3 §31).
+
+use super::nt;
+use crate::limits::MAX_NV_BUFFER;
+use crate::rc::{Rc, Result};
+use crate::state::State;
+use crate::types::{NvAttributes as A, NvPublic, rh};
+
+/// Whether `auth` may be the source of the authorization for the index `handle`, whose `attributes` let the owner and the
+/// platform in by `owner` and `platform`. (Whether the index' own value or policy will do was seen with the session.)
+fn source(attributes: A, auth: u32, handle: u32, owner: A, platform: A) -> Result<()> {
+    let allowed = match auth {
+        rh::OWNER => attributes.contains(owner),
+        rh::PLATFORM => attributes.contains(platform),
+        _ => auth == handle,
+    };
+    if allowed {
+        Ok(())
+    } else {
+        Err(Rc::NV_AUTHORIZATION)
+    }
+}
+
+/// Whether the data of index `handle` may be read with the authorization of `auth`.
+///
+/// # Errors
+/// NV_LOCKED, NV_AUTHORIZATION, NV_UNINITIALIZED.
+pub(crate) fn read_access(s: &State, auth: u32, handle: u32) -> Result<()> {
+    let attributes = s.nv.get(handle).ok_or(Rc::HANDLE)?.public().attributes;
+    if attributes.contains(A::READLOCKED) {
+        return Err(Rc::NV_LOCKED);
+    }
+    source(attributes, auth, handle, A::OWNERREAD, A::PPREAD)?;
+    if attributes.contains(A::WRITTEN) {
+        Ok(())
+    } else {
+        Err(Rc::NV_UNINITIALIZED)
+    }
+}
+
+/// Whether the data of index `handle` may be written with the authorization of `auth`.
+///
+/// # Errors
+/// NV_LOCKED, NV_AUTHORIZATION.
+pub(crate) fn write_access(s: &State, auth: u32, handle: u32) -> Result<()> {
+    let attributes = s.nv.get(handle).ok_or(Rc::HANDLE)?.public().attributes;
+    if attributes.contains(A::WRITELOCKED) {
+        return Err(Rc::NV_LOCKED);
+    }
+    source(attributes, auth, handle, A::OWNERWRITE, A::PPWRITE)
+}
+
+/// Whether an index of `public` can be defined with the authorization of `auth`.
+///
+/// # Errors
+/// SIZE, ATTRIBUTES.
+pub(crate) fn check_public(public: &NvPublic, auth: u32) -> Result<()> {
+    let attributes = public.attributes;
+    let has = |bits| attributes.contains(bits);
+    let any = |bits| attributes.intersects(bits);
+    let size = usize::from(public.data_size);
+    if !public.auth_policy.is_empty() && public.auth_policy.len() != public.name_alg.size() {
+        return Err(Rc::SIZE);
+    }
+    let fits = match attributes.kind() {
+        nt::ORDINARY => true,
+        nt::EXTEND => size == public.name_alg.size(),
+        nt::COUNTER | nt::BITS | nt::PIN_FAIL | nt::PIN_PASS => size == 8,
+        _ => return Err(Rc::ATTRIBUTES),
+    };
+    if !fits {
+        return Err(Rc::SIZE);
+    }
+    let by_kind = match attributes.kind() {
+        nt::COUNTER => !has(A::CLEAR_STCLEAR),
+        nt::PIN_FAIL | nt::PIN_PASS => {
+            !any(A::AUTHWRITE | A::GLOBALLOCK | A::WRITEDEFINE)
+                && (has(A::NO_DA) || attributes.kind() == nt::PIN_PASS)
+        }
+        _ => true,
+    };
+    let creator = match auth {
+        rh::PLATFORM => has(A::PLATFORMCREATE),
+        _ => !any(A::PLATFORMCREATE | A::POLICY_DELETE),
+    };
+    if !by_kind
+        || !creator
+        || any(A::WRITTEN | A::READLOCKED | A::WRITELOCKED)
+        || !any(A::PPREAD | A::OWNERREAD | A::AUTHREAD | A::POLICYREAD)
+        || !any(A::PPWRITE | A::OWNERWRITE | A::AUTHWRITE | A::POLICYWRITE)
+    {
+        return Err(Rc::ATTRIBUTES);
+    }
+    if has(A::WRITEALL) && size > MAX_NV_BUFFER {
+        return Err(Rc::SIZE);
+    }
+    Ok(())
+}
