@@ -3,12 +3,12 @@
 
 use crate::command_table::{HandleKind, Role};
 use crate::limits::{MAX_ACTIVE_SESSIONS, MAX_LOADED_OBJECTS, PCR_COUNT};
-use crate::nv::NvIndex;
+use crate::nv::{NvIndex, nt};
 use crate::object::Slot;
-use crate::pcr;
 use crate::rc::{Rc, Result};
 use crate::state::{Policy, State};
 use crate::types::{Digest, HashAlg, NvAttributes, ObjectAttributes, cc, hr, rh};
+use crate::{pcr, startup};
 
 /// Whether a command whose table says `kind` takes `handle` at all.
 pub(crate) const fn is_kind(kind: HandleKind, handle: u32) -> bool {
@@ -147,7 +147,7 @@ fn of_policy(policy: &Policy) -> Option<(HashAlg, &Digest)> {
 }
 
 const fn is_pin(index: &NvIndex) -> bool {
-    matches!(index.public().attributes.kind(), 8 | 9)
+    matches!(index.kind(), nt::PIN_FAIL | nt::PIN_PASS)
 }
 
 /// Whether failures of its authorization value do not count as a dictionary attack.
@@ -238,18 +238,20 @@ pub(crate) fn pin(s: &State, handle: u32) -> Option<(u32, u32)> {
 /// Counts the use of a PIN index' authorization value (Part 1 §34.2.6.6): a PIN Pass index counts successes, a PIN Fail
 /// index the failures since the last success.
 pub(crate) fn count_pin(s: &mut State, handle: u32, success: bool) {
-    let kind =
-        s.nv.get(handle)
-            .map(|index| index.public().attributes.kind());
+    let kind = s.nv.get(handle).map(NvIndex::kind);
     let Some((old, _)) = pin(s, handle) else {
         return;
     };
     let new = match (kind, success) {
-        (Some(9), true) | (Some(8), false) => old.saturating_add(1),
-        (Some(8), true) => 0,
+        (Some(nt::PIN_PASS), true) | (Some(nt::PIN_FAIL), false) => old.saturating_add(1),
+        (Some(nt::PIN_FAIL), true) => 0,
         _ => return,
     };
-    let _ = new;
+    if let Some(index) = s.nv.get_mut(handle) {
+        index.write(0, &new.to_be_bytes(), &mut s.dirty);
+    }
+    // The command may still fail, but of an orderly index what a shutdown wrote is not true any more.
+    startup::not_orderly(s);
 }
 
 /// Gives the Name of `handle` (Part 1 §16) to `each`.

@@ -271,7 +271,8 @@ impl Permanent {
         audit_hash: HashAlg::Sha256,
         audit_counter: 0,
         audit_commands: [0; 16],
-        pp_commands: [0; 16],
+        // TPM2_PP_Commands itself, always.
+        pp_commands: [0, 1 << 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
         algorithm_set: 1,
         shutdown: Shutdown::None,
         startup_locality: 0,

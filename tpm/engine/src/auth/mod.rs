@@ -242,7 +242,7 @@ impl<'a> AuthArea<'a> {
             if session.is_password() {
                 return Err(Rc::HANDLE);
             }
-            self.usable(s, n)?;
+            self.usable(s, platform, n)?;
             if !session
                 .attributes
                 .intersects(A::AUDIT | A::DECRYPT | A::ENCRYPT)
@@ -252,7 +252,7 @@ impl<'a> AuthArea<'a> {
             return self.check_hmac(s, command, n);
         };
         if !session.is_password() {
-            self.usable(s, n)?;
+            self.usable(s, platform, n)?;
         }
         if entity == rh::PLATFORM
             && audit::bit(&s.perm.pp_commands, command.info.cc)
@@ -279,7 +279,7 @@ impl<'a> AuthArea<'a> {
             place.include_auth = include_auth;
         }
         if include_auth && !entity::da_exempt(s, entity) {
-            check_lockout(s, entity == rh::LOCKOUT)?;
+            check_lockout(s, platform, entity == rh::LOCKOUT)?;
         }
         let cc = command.info.cc;
         if is_policy {
@@ -309,14 +309,15 @@ impl<'a> AuthArea<'a> {
     }
 
     /// Checks that session `n` is one that can be used now.
-    fn usable(&self, s: &State, n: usize) -> Result<()> {
+    fn usable(&self, s: &mut State, platform: &mut dyn Platform, n: usize) -> Result<()> {
         let state = self.state_of(s, n)?;
         if state.kind == SessionKind::Trial {
             return Err(Rc::ATTRIBUTES);
         }
         // A session that is bound to a protected entity could be used to guess that entity's value.
         if state.da_bound {
-            check_lockout(s, state.lockout_bound)?;
+            let lockout = state.lockout_bound;
+            check_lockout(s, platform, lockout)?;
         }
         Ok(())
     }
@@ -351,14 +352,17 @@ fn is_bound_to(s: &State, state: &Session, entity: u32) -> bool {
 }
 
 /// # Errors
-/// LOCKOUT.
-fn check_lockout(s: &State, lockout_auth: bool) -> Result<()> {
+/// LOCKOUT; FAILURE where the store does not work.
+fn check_lockout(s: &mut State, platform: &mut dyn Platform, lockout_auth: bool) -> Result<()> {
     let usable = if lockout_auth {
         da::lockout_auth_usable(s)
     } else {
         !da::in_lockout(s)
     };
-    if usable { Ok(()) } else { Err(Rc::LOCKOUT) }
+    if !usable {
+        return Err(Rc::LOCKOUT);
+    }
+    da::before_use(s, platform)
 }
 
 fn read_session<'a>(s: &State, r: &mut Reader<'a>, n: usize) -> Result<AuthSession<'a>> {

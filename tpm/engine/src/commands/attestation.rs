@@ -236,9 +236,9 @@ pub(crate) fn nv_certify(cx: &mut Context<'_>) -> Result<()> {
     let size: u16 = cx.params.get()?;
     let offset: u16 = cx.params.get()?;
     cx.params.end()?;
-    let signer = signer(cx, 0, wanted, 2)?;
     let (authorized, index) = (cx.handle(1), cx.handle(2));
-    let _ = authorized;
+    crate::nv::read_access(cx.s, authorized, index)?;
+    let signer = signer(cx, 0, wanted, 2)?;
     let name = cx.s.name(index);
     if size == 0 && offset == 0 {
         let data = cx.s.nv.data(index).ok_or(Rc::NV_UNINITIALIZED)?;

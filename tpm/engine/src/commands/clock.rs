@@ -20,9 +20,7 @@ pub(crate) fn clock_set(cx: &mut Context<'_>) -> Result<()> {
     if time > LAST {
         return Err(Rc::VALUE.param(1));
     }
-    let moved = time
-        .checked_sub(s.clock.clock)
-        .ok_or(Rc::VALUE.param(1))?;
+    let moved = time.checked_sub(s.clock.clock).ok_or(Rc::VALUE.param(1))?;
     s.clock.clock = time;
     crate::da::clock_moved(s, moved);
     if time.saturating_sub(s.perm.clock) >= CLOCK_COMMIT_MS {

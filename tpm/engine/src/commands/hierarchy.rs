@@ -155,7 +155,7 @@ pub(crate) fn clear(cx: &mut Context<'_>) -> Result<()> {
 
 /// TPM2_ClearControl.
 pub(crate) fn clear_control(cx: &mut Context<'_>) -> Result<()> {
-    let disable = cx.params.get()?;
+    let disable: bool = cx.params.get()?;
     cx.params.end()?;
     if cx.handle(0) == rh::LOCKOUT && !disable {
         return Err(Rc::AUTH_FAIL);

@@ -206,9 +206,7 @@ pub(crate) fn nv_read(cx: &mut Context<'_>) -> Result<()> {
         return Err(Rc::VALUE.param(1));
     }
     let data = cx.s.nv.data(cx.handle(1)).unwrap_or(&[]);
-    let (_, from) = data
-        .split_at_checked(offset)
-        .ok_or(Rc::VALUE.param(2))?;
+    let (_, from) = data.split_at_checked(offset).ok_or(Rc::VALUE.param(2))?;
     cx.out.sized_bytes(from.get(..size).ok_or(Rc::NV_RANGE)?);
     Ok(())
 }

@@ -4,8 +4,6 @@
 
 mod access;
 mod startup;
-#[cfg(test)]
-mod tests;
 
 use alloc::vec::Vec;
 

@@ -24,8 +24,8 @@ impl NvStore {
                 unlocked |= A::WRITELOCKED;
             }
             index.mark(unlocked, false, dirty);
-            let lost = index.has(A::CLEAR_STCLEAR)
-                || kind == StartupKind::Reset && index.has(A::ORDERLY);
+            let lost =
+                index.has(A::CLEAR_STCLEAR) || kind == StartupKind::Reset && index.has(A::ORDERLY);
             if !counter && lost {
                 index.clear(dirty);
             }
