@@ -326,3 +326,8 @@ fn stirring_changes_what_follows() {
     assert_ne!(a, b);
     assert!(!stirred.needs_reseed());
 }
+
+#[test]
+fn the_self_test_passes() {
+    assert!(tpm_engine::crypto::self_test());
+}

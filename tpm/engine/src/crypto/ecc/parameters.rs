@@ -1,5 +1,7 @@
 //! The curves and their numbers (SP 800-186 §3.2.1).
 
+use crate::crypto::hex;
+
 /// A curve of the profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Curve {
@@ -67,57 +69,33 @@ impl Curve {
 }
 
 static P256: Parameters = Parameters {
-    p: &number::<32>("ffffffff00000001000000000000000000000000ffffffffffffffffffffffff"),
-    a: &number::<32>("ffffffff00000001000000000000000000000000fffffffffffffffffffffffc"),
-    b: &number::<32>("5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604b"),
-    gx: &number::<32>("6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296"),
-    gy: &number::<32>("4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5"),
-    n: &number::<32>("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551"),
+    p: &hex::<32>("ffffffff00000001000000000000000000000000ffffffffffffffffffffffff"),
+    a: &hex::<32>("ffffffff00000001000000000000000000000000fffffffffffffffffffffffc"),
+    b: &hex::<32>("5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604b"),
+    gx: &hex::<32>("6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296"),
+    gy: &hex::<32>("4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5"),
+    n: &hex::<32>("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551"),
     h: &[1],
 };
 
 static P384: Parameters = Parameters {
-    p: &number::<48>(
+    p: &hex::<48>(
         "fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffeffffffff0000000000000000ffffffff",
     ),
-    a: &number::<48>(
+    a: &hex::<48>(
         "fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffeffffffff0000000000000000fffffffc",
     ),
-    b: &number::<48>(
+    b: &hex::<48>(
         "b3312fa7e23ee7e4988e056be3f82d19181d9c6efe8141120314088f5013875ac656398d8a2ed19d2a85c8edd3ec2aef",
     ),
-    gx: &number::<48>(
+    gx: &hex::<48>(
         "aa87ca22be8b05378eb1c71ef320ad746e1d3b628ba79b9859f741e082542a385502f25dbf55296c3a545e3872760ab7",
     ),
-    gy: &number::<48>(
+    gy: &hex::<48>(
         "3617de4a96262c6f5d9e98bf9292dc29f8f41dbd289a147ce9da3113b5f0b8c00a60b1ce1d7e819d7a431d7c90ea0e5f",
     ),
-    n: &number::<48>(
+    n: &hex::<48>(
         "ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973",
     ),
     h: &[1],
 };
-
-/// Hexadecimal digits, read while compiling.
-#[allow(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::panic,
-    reason = "evaluated while compiling"
-)]
-const fn number<const N: usize>(digits: &str) -> [u8; N] {
-    let digits = digits.as_bytes();
-    assert!(digits.len() == 2 * N);
-    let mut bytes = [0; N];
-    let mut i = 0;
-    while i < digits.len() {
-        let value = match digits[i] {
-            digit @ b'0'..=b'9' => digit - b'0',
-            digit @ b'a'..=b'f' => digit - b'a' + 10,
-            _ => panic!("not a digit"),
-        };
-        bytes[i / 2] = bytes[i / 2] << 4 | value;
-        i += 1;
-    }
-    bytes
-}
