@@ -9,8 +9,7 @@ use crate::state::Mode;
 use crate::types::alg;
 
 fn test_all(cx: &mut Context<'_>) -> Result<()> {
-    let passed = true; // crypto::self_test, once it is there
-    if passed {
+    if crate::crypto::self_test() {
         Ok(())
     } else {
         cx.s.mode = Mode::Failure;
