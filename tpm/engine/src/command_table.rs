@@ -110,26 +110,6 @@ impl CommandInfo {
     }
 }
 
-/// Where the bit of command `cc` is in a set of commands.
-fn place(cc: u32) -> Option<(usize, u8)> {
-    let bit = cc.checked_sub(cc::NV_UNDEFINE_SPACE_SPECIAL)?;
-    Some(((bit / 8) as usize, 1u8.wrapping_shl(bit % 8)))
-}
-
-/// Whether command `cc` is in `set`.
-pub(crate) fn is_in(set: &[u8; 16], cc: u32) -> bool {
-    place(cc).is_some_and(|(at, bit)| set.get(at).is_some_and(|byte| byte & bit != 0))
-}
-
-/// Puts command `cc` into `set` or takes it out.
-pub(crate) fn put(set: &mut [u8; 16], cc: u32, member: bool) {
-    if let Some((at, bit)) = place(cc)
-        && let Some(byte) = set.get_mut(at)
-    {
-        *byte = if member { *byte | bit } else { *byte & !bit };
-    }
-}
-
 use HandleKind as K;
 use Role as R;
 

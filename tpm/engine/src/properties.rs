@@ -32,10 +32,11 @@ pub(crate) fn firmware_version() -> u64 {
 
 /// The tags of `from`'s group, from `from` on. Not every tag has a property.
 pub(crate) fn group(from: u32) -> impl Iterator<Item = u32> + Clone {
-    let end = match from {
-        0..pt::FIXED => pt::FIXED,
-        pt::FIXED..pt::VAR => pt::VAR,
-        _ => pt::VAR.saturating_add(0x100),
+    let from = from.max(pt::FIXED);
+    let end = if from < pt::VAR {
+        pt::VAR
+    } else {
+        pt::VAR.saturating_add(0x100)
     };
     from..end
 }

@@ -270,10 +270,11 @@ impl Permanent {
         max_counter: 0,
         audit_hash: HashAlg::Sha256,
         audit_counter: 0,
-        audit_commands: [0; 16],
+        // TPM2_SetCommandCodeAuditStatus itself, always.
+        audit_commands: [0, 0, 0, 0, 1 << 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
         // TPM2_PP_Commands itself, always.
-        pp_commands: [0, 1 << 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-        algorithm_set: 1,
+        pp_commands: [0, 1 << 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        algorithm_set: 0,
         shutdown: Shutdown::None,
         startup_locality: 0,
         clock: 0,

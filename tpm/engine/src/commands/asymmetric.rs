@@ -8,7 +8,7 @@ use crate::limits::{MAX_DATA, MAX_ECC_BYTES, MAX_RSA_BYTES};
 use crate::object::Object;
 use crate::rc::{Rc, Result};
 use crate::signing::{failure, rsa_public};
-use crate::types::{Curve, ObjectAttributes, Parameters, Point, Scheme, Unique, alg};
+use crate::types::{Curve, HashAlg, ObjectAttributes, Parameters, Point, Scheme, Unique, alg};
 
 /// Scheme of an RSA encryption: the key's, or where that leaves it open the caller's.
 fn rsa_scheme(object: &Object, wanted: Scheme) -> Result<Scheme> {
@@ -173,15 +173,17 @@ pub(crate) fn ecdh_zgen(cx: &mut Context<'_>) -> Result<()> {
 
 /// TPM2_ECC_Parameters: TPMS_ALGORITHM_DETAIL_ECC.
 pub(crate) fn ecc_parameters(cx: &mut Context<'_>) -> Result<()> {
-    let curve: Curve = cx
-        .params
-        .with(|r| Curve::from_id(r.u16()?).ok_or(Rc::VALUE))?;
+    let curve: Curve = cx.params.get()?;
     cx.params.end()?;
     let parameters = curve.parameters();
     cx.out.put(&curve);
     cx.out.u16((curve.size() as u16).saturating_mul(8));
-    // Neither KDF nor signature scheme is prescribed.
-    cx.out.put(&Scheme::NULL);
+    let hash = match curve {
+        Curve::P256 => HashAlg::Sha256,
+        Curve::P384 => HashAlg::Sha384,
+    };
+    // The KDF of its key agreement; no signature scheme is prescribed.
+    cx.out.put(&Scheme::new(alg::KDF1_SP800_56A, hash));
     cx.out.put(&Scheme::NULL);
     for value in [
         parameters.p,

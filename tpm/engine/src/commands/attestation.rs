@@ -1,8 +1,9 @@
 //! Part 3 §18 and §31.16: attestation. Each command gathers what it attests and gives it to [`attest`].
 
+use crate::audit;
 use crate::buf::Buf;
 use crate::codec::{Writer, build};
-use crate::command_table::{self, COMMANDS};
+use crate::command_table::COMMANDS;
 use crate::commands::sequence::GENERATED;
 use crate::context::Context;
 use crate::crypto::hash::{Hasher, digest};
@@ -194,7 +195,7 @@ pub(crate) fn get_session_audit_digest(cx: &mut Context<'_>) -> Result<()> {
 fn audited_commands(cx: &Context<'_>, hash: HashAlg) -> Digest {
     let mut hasher = Hasher::new(hash);
     for info in COMMANDS {
-        if command_table::is_in(&cx.s.perm.audit_commands, info.cc) {
+        if audit::bit(&cx.s.perm.audit_commands, info.cc) {
             hasher.update(&info.cc.to_be_bytes());
         }
     }

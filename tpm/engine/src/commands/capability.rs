@@ -1,7 +1,8 @@
 //! Part 3 §30: capabilities.
 
+use crate::audit;
 use crate::codec::Writer;
-use crate::command_table::{self, COMMANDS};
+use crate::command_table::COMMANDS;
 use crate::context::Context;
 use crate::limits::{MAX_CAP_DATA, PCR_COUNT, PCR_SELECT};
 use crate::pcr;
@@ -99,14 +100,14 @@ pub(crate) fn get_capability(cx: &mut Context<'_>) -> Result<()> {
             let set = &s.perm.pp_commands;
             let items = COMMANDS
                 .iter()
-                .filter(|info| info.cc >= property && command_table::is_in(set, info.cc));
+                .filter(|info| info.cc >= property && audit::bit(set, info.cc));
             list(w, wanted, 4, items, |w, info| w.u32(info.cc))
         }
         cap::AUDIT_COMMANDS => {
             let set = &s.perm.audit_commands;
             let items = COMMANDS
                 .iter()
-                .filter(|info| info.cc >= property && command_table::is_in(set, info.cc));
+                .filter(|info| info.cc >= property && audit::bit(set, info.cc));
             list(w, wanted, 4, items, |w, info| w.u32(info.cc))
         }
         cap::PCRS => {
@@ -163,6 +164,8 @@ pub(crate) fn get_capability(cx: &mut Context<'_>) -> Result<()> {
                 },
             )
         }
+        // No authenticated countdown timer exists, so none is a property.
+        cap::ACT => return Err(Rc::VALUE.param(2)),
         _ => return Err(Rc::VALUE.param(1)),
     };
     if let Some(place) = w.written_mut().get_mut(start) {

@@ -205,7 +205,7 @@ pub(crate) fn pcr_set_auth_policy(cx: &mut Context<'_>) -> Result<()> {
 pub(crate) fn pcr_set_auth_value(cx: &mut Context<'_>) -> Result<()> {
     let mut auth: Secret<MAX_AUTH> = cx.params.get()?;
     cx.params.end()?;
-    group_member(cx.handle(0)).map_err(|rc| rc.handle(1))?;
+    group_member(cx.handle(0))?;
     auth.buf_mut().strip_trailing_zeros();
     cx.s.clear.pcr_auth = auth;
     Ok(())

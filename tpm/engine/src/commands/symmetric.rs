@@ -93,7 +93,7 @@ fn run(
     if iv.len() != iv_length {
         return Err(Rc::SIZE.param(iv_number));
     }
-    if mode.needs_whole_blocks() && data.len() % BLOCK != 0 {
+    if mode.needs_whole_blocks() && !data.len().is_multiple_of(BLOCK) {
         return Err(Rc::SIZE.param(data_number));
     }
     let mut chain = [0; BLOCK];

@@ -183,6 +183,10 @@ impl Unmarshal for Parameters {
 }
 
 /// TPMU_PUBLIC_ID.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "held in place: nothing allocates while a command runs"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unique {
     /// Of a cipher or keyed hash.
