@@ -5,7 +5,7 @@ use crate::crypto::hash::HashAlg;
 use crate::crypto::hmac::hmac;
 use crate::rc::{Rc, Result};
 use crate::state::State;
-use crate::types::{Ticket, rh};
+use crate::types::Ticket;
 
 /// The hash of tickets and contexts (TPM_PT_CONTEXT_HASH).
 pub const CONTEXT_HASH: HashAlg = HashAlg::Sha512;
@@ -33,12 +33,8 @@ pub(crate) fn make(s: &State, tag: u16, hierarchy: u32, parts: &[&[u8]]) -> Tick
 /// TICKET.
 pub(crate) fn check(s: &State, ticket: &Ticket, parts: &[&[u8]]) -> Result<()> {
     let expected = make(s, ticket.tag, ticket.hierarchy, parts);
-    if ticket.hierarchy != rh::NULL && s.hierarchy_enabled(ticket.hierarchy)
-        || ticket.hierarchy == rh::NULL
-    {
-        if ct_eq(&expected.digest, &ticket.digest) {
-            return Ok(());
-        }
+    if s.hierarchy_enabled(ticket.hierarchy) && ct_eq(&expected.digest, &ticket.digest) {
+        return Ok(());
     }
     Err(Rc::TICKET)
 }

@@ -257,11 +257,8 @@ pub(crate) fn nv_certify(cx: &mut Context<'_>) -> Result<()> {
     }
     let contents: Buf<MAX_NV_BUFFER> = {
         let data = cx.s.nv.data(index).ok_or(Rc::NV_UNINITIALIZED)?;
-        let part = data
-            .get(usize::from(offset)..)
-            .and_then(|rest| rest.get(..usize::from(size)))
-            .ok_or(Rc::NV_RANGE)?;
-        Buf::from_prefix(part)
+        let rest = data.get(usize::from(offset)..).ok_or(Rc::VALUE.param(4))?;
+        Buf::from_prefix(rest.get(..usize::from(size)).ok_or(Rc::NV_RANGE)?)
     };
     attest(cx, &signer, st::ATTEST_NV, &qualifying, |w, _| {
         w.put(&name);

@@ -192,6 +192,10 @@ pub enum SequenceKind {
 }
 
 /// What a transient handle stands for.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a slot is as large as its largest content"
+)]
 #[derive(Clone)]
 pub enum Slot {
     /// An object.
