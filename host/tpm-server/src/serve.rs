@@ -27,7 +27,7 @@ use crate::{mssim, raw};
 /// Connections at one time, over all sockets; more are closed at once.
 pub const MAX_CONNECTIONS: usize = 64;
 /// How long the rest of a command may take to arrive on a data channel.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What a connection's end means for the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
