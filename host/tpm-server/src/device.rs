@@ -177,9 +177,9 @@ impl Device {
         self.buffer = size.min(BUFFER);
     }
 
-    /// Puts the TPM into failure mode.
+    /// Puts the TPM into failure mode until the next power on.
     pub fn fail(&mut self) {
-        eprintln!("failure mode cannot be forced yet");
+        self.tpm.fail();
     }
 
     /// The engine.

@@ -161,6 +161,16 @@ fn without_power_the_simulator_answers_with_nothing() {
 }
 
 #[test]
+fn failure_mode_can_be_forced_until_the_next_power_on() {
+    let device = device();
+    let startup = || talk(Channel::Data, &device, &STARTUP)[6..].to_vec();
+    assert_eq!(talk(Channel::Platform, &device, &words(&[30])), words(&[0]));
+    assert_eq!(startup(), [0, 0, 1, 1]);
+    assert_eq!(talk(Channel::Platform, &device, &words(&[17])), words(&[0]));
+    assert_eq!(startup(), [0, 0, 0, 0]);
+}
+
+#[test]
 fn the_data_channel_frames_commands_by_their_own_size() {
     let device = device();
     let odd = [0x80, 1, 0, 0, 0, 11, 0, 0, 0, 0, 7];

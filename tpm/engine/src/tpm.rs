@@ -43,6 +43,11 @@ impl<P: Platform> Tpm<P> {
         self.state = persist::power_on(&mut self.platform);
     }
 
+    /// Goes into failure mode until the next power on, as if a self-test had failed: for tests of a TPM's users.
+    pub const fn fail(&mut self) {
+        self.state.mode = Mode::Failure;
+    }
+
     /// The platform.
     pub const fn platform(&mut self) -> &mut P {
         &mut self.platform
