@@ -146,7 +146,8 @@ fn of_policy(policy: &Policy) -> Option<(HashAlg, &Digest)> {
     Some((policy.hash?, &policy.digest))
 }
 
-const fn is_pin(index: &NvIndex) -> bool {
+/// Whether authorizations with the index' value are counted in it.
+pub(crate) const fn is_pin(index: &NvIndex) -> bool {
     matches!(index.kind(), nt::PIN_FAIL | nt::PIN_PASS)
 }
 

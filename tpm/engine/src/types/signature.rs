@@ -45,6 +45,16 @@ pub enum Signature {
 }
 
 impl Signature {
+    /// The hash of what is signed.
+    pub const fn hash(&self) -> Option<HashAlg> {
+        match self {
+            Signature::Null => None,
+            Signature::Rsa { hash, .. }
+            | Signature::Ecc { hash, .. }
+            | Signature::Hmac { hash, .. } => Some(*hash),
+        }
+    }
+
     /// TPMT_SIGNATURE+: TPM_ALG_NULL is allowed where `null`.
     ///
     /// # Errors
