@@ -132,6 +132,7 @@ impl Bench<'_> {
             kernel: files.kernel.clone(),
             initrd: files.initrd.clone(),
             command_line: guest::COMMAND_LINE.to_owned(),
+            tpm: None,
         }
     }
 

@@ -31,8 +31,7 @@ pub struct Guest {
 /// Debian's kernel with our initial RAM disk, fetched and made where the cache has not got them.
 pub fn obtain(paths: &Paths) -> Result<Guest> {
     let linux = apt::obtain(paths, &packages::KERNEL)?;
-    let kernel = find(&linux.root, &|name| name.starts_with("vmlinuz"))
-        .with_context(|| format!("no vmlinuz in {}", packages::KERNEL.package))?;
+    let kernel = kernel(&linux.root)?;
     let busybox = apt::obtain(paths, &packages::BUSYBOX)?;
     let initrd = paths.images().join("initrd.cpio");
     let bytes = archive(paths, &linux.root, &busybox.root)?;
@@ -42,6 +41,12 @@ pub fn obtain(paths: &Paths) -> Result<Guest> {
         fs::write(&initrd, bytes)?;
     }
     Ok(Guest { kernel, initrd })
+}
+
+/// The bzImage among the kernel's files.
+pub fn kernel(linux: &Path) -> Result<PathBuf> {
+    find(linux, &|name| name.starts_with("vmlinuz"))
+        .with_context(|| format!("no vmlinuz in {}", packages::KERNEL.package))
 }
 
 /// The archive, uncompressed: two megabytes cost the guest less time to hash than one costs to inflate.
@@ -74,7 +79,7 @@ fn archive(paths: &Paths, linux: &Path, busybox: &Path) -> Result<Vec<u8>> {
 }
 
 /// A module's bytes; Debian has compressed them.
-fn module(linux: &Path, name: &str) -> Result<Vec<u8>> {
+pub fn module(linux: &Path, name: &str) -> Result<Vec<u8>> {
     let plain = format!("{name}.ko");
     let compressed = format!("{name}.ko.xz");
     let path = find(linux, &|file| file == plain || file == compressed)

@@ -27,6 +27,7 @@ mod toolchain;
 mod tour;
 mod tpm_bench;
 mod ui;
+mod userland;
 mod watch;
 
 use std::process::ExitCode;

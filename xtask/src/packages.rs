@@ -102,6 +102,28 @@ pub const LIBTPMS: Bundle<'static> = Bundle {
     version: Version::Newest,
 };
 
+/// What a guest uses its TPM with. The libraries come with the first two.
+pub const TPM_GUEST: [Bundle<'static>; 4] = [
+    tpm_guest("tpm2-tools", "tpm2-tools", &["lib", "zlib1g"]),
+    tpm_guest("systemd", "systemd", &["lib", "zlib1g"]),
+    tpm_guest("cryptsetup", "cryptsetup-bin", &["libpopt"]),
+    tpm_guest("keyutils", "keyutils", &["libkeyutils"]),
+];
+
+const fn tpm_guest(
+    name: &'static str,
+    package: &'static str,
+    follow: &'static [&'static str],
+) -> Bundle<'static> {
+    Bundle {
+        name,
+        suites: &["bookworm"],
+        package,
+        follow,
+        version: Version::Newest,
+    }
+}
+
 /// The source of `core` and `alloc`, which must be the compiler's own version.
 pub const fn rust_source(compiler: &str) -> Bundle<'_> {
     Bundle {

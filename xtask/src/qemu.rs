@@ -38,7 +38,18 @@ pub enum Payload {
         initrd: PathBuf,
         /// Linux's command line.
         command_line: String,
+        /// A TPM, if there is to be one.
+        tpm: Option<Tpm>,
     },
+}
+
+/// A TPM whose commands another program executes.
+#[derive(Clone, Debug)]
+pub struct Tpm {
+    /// That program's control channel, as swtpm has it: a socket.
+    pub control: PathBuf,
+    /// The interface: QEMU's name of the device.
+    pub device: &'static str,
 }
 
 /// A machine to be started.
@@ -221,6 +232,7 @@ impl Machine {
                 kernel,
                 initrd,
                 command_line,
+                tpm,
             } => {
                 command
                     // As QEMU does it by itself: a thread each.
@@ -231,6 +243,16 @@ impl Machine {
                     .arg("-initrd")
                     .arg(initrd)
                     .args(["-append", command_line]);
+                if let Some(tpm) = tpm {
+                    command
+                        .arg("-chardev")
+                        .arg(format!(
+                            "socket,id=tpm-control,path={}",
+                            comma(&tpm.control)
+                        ))
+                        .args(["-tpmdev", "emulator,id=tpm,chardev=tpm-control"])
+                        .args(["-device", &format!("{},tpmdev=tpm", tpm.device)]);
+                }
             }
         }
         command

@@ -218,6 +218,7 @@ fn run_plain(paths: &Paths, options: &RunOptions, qemu: PathBuf, shell: bool) ->
             kernel: files.kernel,
             initrd: files.initrd,
             command_line: command_line_of(&options.guest, shell),
+            tpm: None,
         },
         cpus: options.size.cpus,
         memory: options.size.memory,

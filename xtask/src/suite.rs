@@ -102,9 +102,12 @@ impl Suite {
                 }
             })?;
         let mut packages = vec![(bundle.package.to_owned(), (*version).to_owned())];
+        // In rounds: each start of apt-cache takes longer than what it is asked for.
         let mut next = 0;
         while next < packages.len() {
-            for dependency in self.dependencies(&packages[next])? {
+            let round = next..packages.len();
+            next = round.end;
+            for dependency in self.dependencies(&packages[round])? {
                 let wanted = bundle
                     .follow
                     .iter()
@@ -113,18 +116,18 @@ impl Suite {
                     packages.push(dependency);
                 }
             }
-            next += 1;
         }
         Ok(packages)
     }
 
-    /// Dependencies with exact versions where the package demands them, else the newest.
-    fn dependencies(&self, package: &(String, String)) -> Result<Vec<(String, String)>> {
-        let record = process::output(
+    /// Dependencies with exact versions where the packages demand them, else the newest.
+    fn dependencies(&self, packages: &[(String, String)]) -> Result<Vec<(String, String)>> {
+        let records = process::output(
             self.command("apt-cache")
-                .args(["show", &format!("{}={}", package.0, package.1)]),
+                .args(["show", "--no-all-versions"])
+                .args(packages.iter().map(name_and_version)),
         )?;
-        Ok(parse_dependencies(&record))
+        Ok(parse_dependencies(&records))
     }
 
     /// Fetches a bundle's packages and unpacks them in the cache.
@@ -146,17 +149,10 @@ impl Suite {
         fs::create_dir_all(&root)?;
         let (name, version) = packages.first().context("nothing to fetch")?;
         let progress = Progress::start(format!("fetching {name} {version}"));
-        let wanted = packages.iter().map(|(name, version)| {
-            if version.is_empty() {
-                name.clone()
-            } else {
-                format!("{name}={version}")
-            }
-        });
         transfer(
             self.command("apt-get")
                 .args(["-qq", "-o", "APT::Status-Fd=1", "download"])
-                .args(wanted)
+                .args(packages.iter().map(name_and_version))
                 .current_dir(folder),
             &progress,
         )?;
@@ -187,6 +183,15 @@ impl Suite {
     }
 }
 
+/// As apt's programs want it; without version it is the newest.
+fn name_and_version((name, version): &(String, String)) -> String {
+    if version.is_empty() {
+        name.clone()
+    } else {
+        format!("{name}={version}")
+    }
+}
+
 /// `Inst NAME [OLD] (NEW SUITE [ARCHITECTURE])`, as apt-get lists what it would install.
 pub fn parse_plan(plan: &str) -> Vec<(String, String)> {
     plan.lines()
@@ -206,11 +211,15 @@ pub fn is_upstream(version: &str, wanted: &str) -> bool {
         .is_some_and(|rest| rest.starts_with(['+', '-', '~']))
 }
 
-/// `Depends:` of a package record: names, with the version where it is an exact one.
-fn parse_dependencies(record: &str) -> Vec<(String, String)> {
-    record
+/// `Depends:` and `Pre-Depends:` of package records: names, with the version where it is an exact one.
+fn parse_dependencies(records: &str) -> Vec<(String, String)> {
+    records
         .lines()
-        .filter_map(|line| line.strip_prefix("Depends: "))
+        .filter_map(|line| {
+            line.strip_prefix("Pre-")
+                .unwrap_or(line)
+                .strip_prefix("Depends: ")
+        })
         .flat_map(|line| line.split(", "))
         .filter_map(|item| {
             let first = item.split('|').next()?.trim();
@@ -271,9 +280,8 @@ mod tests {
 
     #[test]
     fn dependencies_keep_exact_versions_only() {
-        let record =
-            "Package: a\nDepends: b (= 1.2-3), c (>= 4) | d, e:any, f\nSuggests: g (= 1)\n";
-        let expected = [("b", "1.2-3"), ("c", ""), ("e", ""), ("f", "")]
+        let record = "Package: a\nPre-Depends: x (>= 1)\nDepends: b (= 1.2-3), c (>= 4) | d, e:any, f\nSuggests: g (= 1)\n";
+        let expected = [("x", ""), ("b", "1.2-3"), ("c", ""), ("e", ""), ("f", "")]
             .map(|(name, version)| (name.to_owned(), version.to_owned()));
         assert_eq!(parse_dependencies(record), expected);
     }

@@ -106,6 +106,7 @@ pub fn needs(boot: &Step, step: &Step) -> bool {
     let image = match boot.name.split([':', ',']).next() {
         Some("Linux" | "flipped byte") => "image, Linux",
         Some("probe") => "image, probe",
+        Some("TPM guest") => "QEMU",
         _ => "image, conformance",
     };
     step.name == image || step.name == "QEMU"

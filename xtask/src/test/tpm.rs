@@ -35,7 +35,7 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 /// Options of the flows.
 #[derive(Args, Clone, Debug)]
 pub struct TpmOptions {
-    /// The TPM that the flows with tpm2-tools talk to
+    /// The TPM that the flows with tpm2-tools and the guests talk to
     #[arg(long, value_name = "TPM", default_value = "server", hide = true)]
     tpm: Kind,
 }
@@ -49,24 +49,29 @@ pub enum Kind {
     Swtpm,
 }
 
+impl TpmOptions {
+    /// The TPM's program, built or installed where it is missing.
+    pub fn program(&self, paths: &Paths) -> Result<PathBuf> {
+        match self.tpm {
+            Kind::Server => {
+                compile::host_program(paths, "macadamia-tpm-server", "building the TPM server")
+            }
+            Kind::Swtpm => {
+                host::require(&packages::SWTPM)?;
+                Ok(PathBuf::from("swtpm"))
+            }
+        }
+    }
+}
+
 /// The program that the flows share, found or built by the step of [`prepare`].
 pub type Program = OnceLock<PathBuf>;
 
 /// The step that installs the tools and makes the server.
 pub fn prepare<'a>(paths: &'a Paths, program: &'a Program, options: &'a TpmOptions) -> Step<'a> {
     Step::new("tools and TPM server", move |_| {
-        let mut tools = packages::TPM_TOOLS.to_vec();
-        let path = match options.tpm {
-            Kind::Server => {
-                host::require(&tools)?;
-                compile::host_program(paths, "macadamia-tpm-server", "building the TPM server")?
-            }
-            Kind::Swtpm => {
-                tools.extend(packages::SWTPM);
-                host::require(&tools)?;
-                PathBuf::from("swtpm")
-            }
-        };
+        host::require(&packages::TPM_TOOLS)?;
+        let path = options.program(paths)?;
         let version = process::output(Command::new("tpm2_getrandom").arg("--version"))?;
         let version = version.split('"').nth(3).unwrap_or("unknown").to_owned();
         let _ = program.set(path);

@@ -1,0 +1,278 @@
+//! Linux's own TPM stack on a TPM of ours: a guest in plain QEMU, its TPM's commands executed by a program with swtpm's
+//! control channel. What the guest does is in tests/tpm/guest/init; here is what must have come of it.
+
+use std::env;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::apt;
+use crate::cpio::Archive;
+use crate::guest;
+use crate::packages;
+use crate::paths::Paths;
+use crate::qemu::{self, Machine};
+use crate::report;
+use crate::test::runner::{Step, Verdict};
+use crate::test::stage::Stage;
+use crate::test::tpm::TpmOptions;
+use crate::userland::Userland;
+use crate::watch::{End, Outcome, Watch};
+
+/// Kernel modules that are built into some kernels.
+const MODULES: [&str; 2] = ["af_alg", "algif_skcipher"];
+
+/// What systemd and the tools open by themselves.
+const OPENED: [&str; 5] = [
+    "libtss2-esys.so.0",
+    "libtss2-rc.so.0",
+    "libtss2-mu.so.0",
+    "libtss2-tcti-device.so.0",
+    "libcryptsetup.so.12",
+];
+
+/// What every boot must claim.
+const ALWAYS: [&str; 4] = [
+    "devices",
+    "PCR extend",
+    "resource manager",
+    "kernel log without complaints",
+];
+
+/// What a boot of Debian's kernel must claim besides.
+const DEBIAN: [&str; 5] = [
+    "event log",
+    "sealing with salted, encrypting session",
+    "systemd-creds",
+    "systemd-cryptenroll",
+    "systemd-cryptenroll with PIN",
+];
+
+/// What is left for the second boot, and found there.
+const FIRST: &str = "persistent objects";
+const SECOND: &str = "sealed before power-off";
+
+/// The boots of Debian's kernel.
+pub fn steps<'a>(paths: &'a Paths, stage: &'a Stage, tpm: &'a TpmOptions) -> Vec<Step<'a>> {
+    let guest = TpmGuest { paths, stage, tpm };
+    vec![Step::new("TPM guest, TIS and CRB", move |_| guest.debian())]
+}
+
+#[derive(Clone, Copy)]
+struct TpmGuest<'a> {
+    paths: &'a Paths,
+    stage: &'a Stage,
+    tpm: &'a TpmOptions,
+}
+
+impl TpmGuest<'_> {
+    /// Two boots with the same TPM, through both interfaces, and with loss of power between.
+    fn debian(&self) -> Result<Verdict> {
+        let (kernel, initrd) = {
+            let _lock = self.paths.lock()?;
+            let linux = apt::obtain(self.paths, &packages::KERNEL)?.root;
+            (guest::kernel(&linux)?, self.initrd(&linux)?)
+        };
+        let server = Server::new(&self.tpm.program(self.paths)?)?;
+        let boots = [
+            ("tpm-tis", "tpm_tis", "first", FIRST),
+            ("tpm-crb", "tpm_crb", "again", SECOND),
+        ];
+        let mut claims = 0;
+        for (device, driver, mode, claim) in boots {
+            let running = server.start()?;
+            let outcome = self.boot((&kernel, &initrd), &running, device, driver, mode)?;
+            drop(running);
+            let expected: Vec<&str> = ALWAYS
+                .iter()
+                .chain(&DEBIAN)
+                .copied()
+                .chain([claim])
+                .collect();
+            check(self.paths, &outcome, &expected)?;
+            claims += expected.len();
+        }
+        Ok(Verdict::Passed(format!("{claims} claims")))
+    }
+
+    fn boot(
+        &self,
+        (kernel, initrd): (&Path, &Path),
+        server: &Running,
+        device: &'static str,
+        driver: &str,
+        mode: &str,
+    ) -> Result<Outcome> {
+        let machine = Machine {
+            qemu: Stage::need(&self.stage.qemu)?.clone(),
+            payload: qemu::Payload::Plain {
+                kernel: kernel.to_path_buf(),
+                initrd: initrd.to_path_buf(),
+                command_line: format!(
+                    "{} tpm-guest={mode} tpm-driver={driver}",
+                    guest::COMMAND_LINE
+                ),
+                tpm: Some(qemu::Tpm {
+                    control: server.control.clone(),
+                    device,
+                }),
+            },
+            cpus: 1,
+            memory: 1024,
+        };
+        machine.run(
+            self.paths,
+            &Watch {
+                name: format!("test-{device}-{mode}"),
+                limit: Duration::from_secs(300),
+                silence: Duration::from_secs(120),
+                live: false,
+            },
+        )
+    }
+
+    /// busybox, the tools, and the init of the test.
+    fn initrd(&self, linux: &Path) -> Result<PathBuf> {
+        let mut roots = Vec::new();
+        for bundle in packages::TPM_GUEST {
+            roots.push(apt::obtain(self.paths, &bundle)?.root);
+        }
+        roots.push(apt::obtain(self.paths, &packages::BUSYBOX)?.root);
+        let mut archive = Archive::default();
+        let folders = ["dev", "proc", "run", "sys", "tmp"];
+        for folder in folders.iter().chain(&Userland::FOLDERS) {
+            archive.directory(folder);
+        }
+        archive.directory("lib/modules");
+        archive.character_device("dev/console", 5, 1);
+        let init = self.paths.root.join("tests/tpm/guest/init");
+        archive.file("init", 0o755, &fs::read(init)?);
+        let mut userland = Userland::new(roots);
+        for program in [
+            "busybox",
+            "tpm2",
+            "keyctl",
+            "systemd-creds",
+            "systemd-cryptenroll",
+            "cryptsetup",
+        ] {
+            userland.program(&mut archive, program)?;
+        }
+        for library in OPENED {
+            userland.library(library);
+        }
+        userland.cryptsetup_plugin(&mut archive, "libcryptsetup-token-systemd-tpm2.so")?;
+        userland.finish(&mut archive)?;
+        for name in MODULES {
+            let module = guest::module(linux, name)?;
+            archive.file(&format!("lib/modules/{name}.ko"), 0o644, &module);
+        }
+        let initrd = self.paths.images().join("tpm-guest.cpio");
+        fs::create_dir_all(self.paths.images())?;
+        fs::write(&initrd, archive.finish())?;
+        Ok(initrd)
+    }
+}
+
+/// Every expected claim must have been made, and none refuted.
+fn check(paths: &Paths, outcome: &Outcome, expected: &[&str]) -> Result<()> {
+    let log = paths.show(&outcome.serial_log);
+    if outcome.end != End::Status(0) {
+        bail!(
+            "the guest ended as {:?}; {}",
+            outcome.end,
+            report::explanation(paths, outcome, "it did not power off")
+        );
+    }
+    let texts: Vec<&str> = outcome
+        .lines
+        .iter()
+        .map(|line| line.text.as_str())
+        .collect();
+    if let Some(at) = texts
+        .iter()
+        .position(|text| text.contains("tpm-guest: FAIL"))
+    {
+        let end = texts.len().min(at + 12);
+        bail!("{}\n({log})", texts[at..end].join("\n"));
+    }
+    for claim in expected {
+        let line = format!("tpm-guest: ok {claim}");
+        ensure!(
+            texts.iter().any(|text| *text == line),
+            "the guest does not claim {claim:?} ({log})"
+        );
+    }
+    Ok(())
+}
+
+/// A program with swtpm's options, and a folder for the TPM's state.
+struct Server {
+    program: PathBuf,
+    folder: PathBuf,
+}
+
+impl Server {
+    /// In the system's folder for such things, because a socket's path may have 107 bytes only.
+    fn new(program: &Path) -> Result<Server> {
+        let folder = env::temp_dir().join(format!("macadamia-tpm-{}", std::process::id()));
+        fs::create_dir_all(&folder)?;
+        Ok(Server {
+            program: program.to_path_buf(),
+            folder,
+        })
+    }
+
+    /// Power on: with the state that the last one left.
+    fn start(&self) -> Result<Running> {
+        let control = self.folder.join("control");
+        let _ = fs::remove_file(&control);
+        let errors = self.folder.join("errors");
+        let child = Command::new(&self.program)
+            .args(["socket", "--tpm2"])
+            .arg("--tpmstate")
+            .arg(format!("dir={}", self.folder.display()))
+            .arg("--ctrl")
+            .arg(format!("type=unixio,path={}", control.display()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&errors)?)
+            .spawn()
+            .with_context(|| format!("cannot start {}", self.program.display()))?;
+        let running = Running { child, control };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !running.control.exists() {
+            ensure!(
+                Instant::now() < deadline,
+                "{} makes no control channel: {}",
+                self.program.display(),
+                fs::read_to_string(&errors).unwrap_or_default()
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(running)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// One run of it, ended the hard way: a TPM loses power without warning.
+struct Running {
+    child: Child,
+    control: PathBuf,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
