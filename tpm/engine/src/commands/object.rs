@@ -264,7 +264,7 @@ fn derived(
         return Err(Rc::TYPE.param(2));
     }
     if public.attributes.contains(A::SENSITIVE_DATA_ORIGIN) {
-        return Err(Rc::ATTRIBUTES.param(2));
+        return Err(Rc::ATTRIBUTES);
     }
     checks::public_area(Some(parent), &public).map_err(|rc| rc.param(2))?;
     let mut derive = derive;

@@ -63,6 +63,12 @@ pub(crate) fn public_area(parent: Option<&Object>, public: &Public) -> Result<()
         Rc::ATTRIBUTES,
     )?;
     ensure(!fixed || !has(A::ENCRYPTED_DUPLICATION), Rc::ATTRIBUTES)?;
+    // Only a keyed hash may be neither: data.
+    let may_be_data = public.object_type() == ObjectType::KeyedHash;
+    ensure(
+        has(A::SIGN) || has(A::DECRYPT) || may_be_data,
+        Rc::ATTRIBUTES,
+    )?;
     if let Some(parent) = parent.filter(|parent| parent.is_derivation_parent()) {
         ensure(fixed == parent.has(A::FIXED_TPM), Rc::ATTRIBUTES)?;
         ensure(has(A::FIXED_PARENT), Rc::ATTRIBUTES)?;
