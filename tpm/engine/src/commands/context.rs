@@ -57,7 +57,11 @@ pub(crate) fn context_load(cx: &mut Context<'_>) -> Result<()> {
         Ok((header, r.sized_bytes(2 * MAX_CONTEXT)?))
     })?;
     cx.params.end()?;
-    let contents = header.open(cx.s, blob).map_err(|rc| rc.param(1))?;
+    let contents = header.open(cx.s, blob).map_err(|rc| match rc {
+        // As the oracle has it: the blob is no parameter.
+        Rc::INSUFFICIENT => rc,
+        _ => rc.param(1),
+    })?;
     let mut r = Reader::new(&contents);
     if r.u64() != Ok(header.sequence) {
         // Authenticated, and yet not what was encrypted: Part 2 §14.5.

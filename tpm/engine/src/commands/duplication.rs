@@ -1,7 +1,7 @@
 //! Part 3 §13: duplication.
 
 use crate::buf::{Buf, Secret};
-use crate::commands::object::{blamed, new_iv, storage_parent};
+use crate::commands::object::{MAX_PRIVATE_IN, blamed, new_iv, storage_parent};
 use crate::context::Context;
 use crate::crypto::drbg::Rng;
 use crate::limits::{MAX_DATA, MAX_ENCRYPTED_SECRET};
@@ -81,7 +81,7 @@ pub(crate) fn duplicate(cx: &mut Context<'_>) -> Result<()> {
 
 /// TPM2_Rewrap.
 pub(crate) fn rewrap(cx: &mut Context<'_>) -> Result<()> {
-    let duplicate: Private = cx.params.get()?;
+    let duplicate = cx.params.with(|r| r.sized_bytes(MAX_PRIVATE_IN))?;
     let name: Name = cx.params.get()?;
     let encrypted: Encrypted = cx.params.get()?;
     cx.params.end()?;
@@ -91,13 +91,13 @@ pub(crate) fn rewrap(cx: &mut Context<'_>) -> Result<()> {
         return Err(Rc::HANDLE.handle(1));
     }
     let inner = match parent_or_null(&cx.s.objects, old, 1)? {
-        None => Secret::from_slice(&duplicate)?,
+        None => Secret::from_slice(duplicate).map_err(|_| Rc::SIZE.param(1))?,
         Some(_) => {
             let seed =
                 secret::decrypt(cx, old, DUPLICATE, &encrypted).map_err(|_| Rc::VALUE.param(3))?;
             let parent = cx.s.objects.object(old)?;
             Outer::new(&parent.public, &seed)?
-                .unwrap(&name, false, &duplicate)
+                .unwrap(&name, false, duplicate)
                 .map_err(|rc| rc.param(1))?
         }
     };
@@ -118,7 +118,7 @@ pub(crate) fn rewrap(cx: &mut Context<'_>) -> Result<()> {
 pub(crate) fn import(cx: &mut Context<'_>) -> Result<()> {
     let key: Secret<MAX_DATA> = cx.params.get()?;
     let public: Public = cx.params.get()?;
-    let duplicate: Private = cx.params.get()?;
+    let duplicate = cx.params.with(|r| r.sized_bytes(MAX_PRIVATE_IN))?;
     let encrypted: Encrypted = cx.params.get()?;
     let symmetric: Option<SymObject> = cx.params.get()?;
     cx.params.end()?;
@@ -157,7 +157,7 @@ pub(crate) fn import(cx: &mut Context<'_>) -> Result<()> {
     };
     let name = name::of(&public);
     let inner = symmetric.map(|_| key.as_slice());
-    let sensitive = wrap::from_duplicate(outer.as_ref(), inner, &public, &name, &duplicate)
+    let sensitive = wrap::from_duplicate(outer.as_ref(), inner, &public, &name, duplicate)
         .map_err(|rc| rc.param(3))?;
     // Once it is a child of a fixedTPM parent, loading it checks it no more.
     if parent.has(A::FIXED_TPM) {

@@ -15,6 +15,9 @@ use crate::types::{
     SensitiveCreate, Template, alg, rh,
 };
 
+/// Longest TPM2B_PRIVATE that is looked at, as long as the oracle's: what is longer than ours cannot be authentic.
+pub(super) const MAX_PRIVATE_IN: usize = 1232;
+
 /// The storage parent `handle`, which is the first of the handle area.
 ///
 /// # Errors
@@ -123,7 +126,7 @@ pub(crate) fn create(cx: &mut Context<'_>) -> Result<()> {
 
 /// TPM2_Load.
 pub(crate) fn load(cx: &mut Context<'_>) -> Result<()> {
-    let private: Private = cx.params.get()?;
+    let private = cx.params.with(|r| r.sized_bytes(MAX_PRIVATE_IN))?;
     let public: Public = cx.params.get()?;
     cx.params.end()?;
     cx.s.objects.check_room()?;
@@ -132,7 +135,7 @@ pub(crate) fn load(cx: &mut Context<'_>) -> Result<()> {
     }
     let parent = storage_parent(cx, cx.handle(0))?;
     let sensitive =
-        wrap::from_private(parent, &name::of(&public), &private).map_err(|rc| rc.param(1))?;
+        wrap::from_private(parent, &name::of(&public), private).map_err(|rc| rc.param(1))?;
     checks::load(Some(parent), &public, Some(&sensitive)).map_err(blamed(2, 1))?;
     let object = Object::assemble(public, Some(sensitive), Ancestor::Object(parent))?;
     cx.out.put(&object.name);
@@ -178,6 +181,8 @@ pub(crate) fn load_external(cx: &mut Context<'_>) -> Result<()> {
     }
     checks::load(None, &public, sensitive.as_ref()).map_err(blamed(2, 1))?;
     let mut object = Object::assemble(public, sensitive, Ancestor::Hierarchy(hierarchy))?;
+    // It has no ancestors.
+    object.qualified_name = object.name.clone();
     object.external = true;
     object.primary = false;
     cx.out.put(&object.name);

@@ -9,7 +9,7 @@ use crate::limits::{MAX_AUTH, MAX_SENSITIVE, MAX_SYM_DATA};
 use crate::rc::{Rc, Result};
 use crate::types::{Digest, ObjectAttributes as A, Parameters, Public, Scheme, Sensitive, Unique};
 
-/// Most bytes of a keyed hash object's data: a key must not be longer than its hash's block.
+/// Most bytes of the secret of a keyed hash object: a key must not be longer than its hash's block.
 pub(crate) fn most_data(scheme: &Scheme) -> usize {
     scheme
         .hash
@@ -55,7 +55,15 @@ pub(crate) fn key(
             draw_or(data, sym.key_bytes(), rng)
         }
         Parameters::KeyedHash { scheme } => {
-            if data.len() > most_data(scheme) {
+            // A key for every scheme could be used with the hash of the Name.
+            let uses = A::SIGN.union(A::DECRYPT);
+            let most = match public.name_alg {
+                Some(alg) if scheme.is_null() && public.attributes.contains(uses) => {
+                    alg.block_size()
+                }
+                _ => most_data(scheme),
+            };
+            if data.len() > most {
                 return Err(Rc::SIZE);
             }
             draw_or(data, public.name_alg.map_or(0, HashAlg::size), rng)

@@ -113,7 +113,7 @@ impl Header {
         out.u32(self.hierarchy);
         out.sized(|w| {
             w.put(&self.integrity(s, &contents));
-            w.put(&contents);
+            w.bytes(&contents);
         });
         Ok(())
     }
@@ -121,20 +121,17 @@ impl Header {
     /// The contents of a context with the contextBlob `blob`, behind its sequence number.
     ///
     /// # Errors
-    /// SIZE, INTEGRITY.
+    /// INSUFFICIENT, SIZE, INTEGRITY.
     pub(crate) fn open(&self, s: &State, blob: &[u8]) -> Result<Contents> {
         let mut r = Reader::new(blob);
         let integrity: Digest = r.get()?;
-        if integrity.len() != CONTEXT_HASH.size() {
+        if integrity.len() != CONTEXT_HASH.size() || r.is_empty() {
             return Err(Rc::SIZE);
         }
-        let mut contents: Contents = r.get()?;
-        if !r.is_empty() {
-            return Err(Rc::SIZE);
-        }
-        if !ct_eq(&integrity, &self.integrity(s, &contents)) {
+        if !ct_eq(&integrity, &self.integrity(s, r.rest())) {
             return Err(Rc::INTEGRITY);
         }
+        let mut contents = Contents::from_slice(r.rest())?;
         self.crypt(s, false, contents.as_mut_slice())?;
         Ok(contents)
     }
