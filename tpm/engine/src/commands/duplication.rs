@@ -57,7 +57,8 @@ pub(crate) fn duplicate(cx: &mut Context<'_>) -> Result<()> {
         Some(parent) => secret::encrypt(&parent.public, rng, DUPLICATE)?,
         None => (Seed::new(), Encrypted::new()),
     };
-    if key.is_empty() {
+    let made = key.is_empty();
+    if made {
         key = Secret::zeroed(size);
         rng.fill(key.as_mut_slice());
     }
@@ -73,7 +74,8 @@ pub(crate) fn duplicate(cx: &mut Context<'_>) -> Result<()> {
         &object.name,
         sensitive,
     )?;
-    cx.out.put(&key);
+    // The caller's own key is not sent back.
+    cx.out.sized_bytes(if made { &key } else { &[] });
     cx.out.put(&duplicate);
     cx.out.put(&encrypted);
     Ok(())

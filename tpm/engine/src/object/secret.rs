@@ -63,11 +63,8 @@ pub(crate) fn decrypt_with(
         }
         (Parameters::Ecc { curve, .. }, Unique::Ecc(own)) => {
             let sensitive = key.sensitive.as_ref().ok_or(Rc::KEY)?;
-            let mut r = Reader::new(encrypted);
-            let ephemeral: Point = r.get()?;
-            if !r.is_empty() {
-                return Err(Rc::SIZE);
-            }
+            // What is behind the point is ignored, as the oracle does.
+            let ephemeral: Point = Reader::new(encrypted).get()?;
             let shared = exchange(*curve, &sensitive.secret, &ephemeral)?;
             Ok(derive(&key.public, &shared, label, &ephemeral.x, &own.x))
         }

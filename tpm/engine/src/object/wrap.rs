@@ -158,7 +158,10 @@ fn plain(write: impl FnOnce(&mut Writer<'_>)) -> Result<Plain> {
 /// TPM2B_SENSITIVE with the length that it says and no other.
 fn parse(bytes: &[u8]) -> Result<Sensitive> {
     let mut r = Reader::new(bytes);
-    let sensitive = r.sized(Reader::get::<Sensitive>)?.ok_or(Rc::SIZE)?;
+    if usize::from(r.u16()?) != r.rest().len() {
+        return Err(Rc::SIZE);
+    }
+    let sensitive = r.get()?;
     if r.is_empty() {
         Ok(sensitive)
     } else {
