@@ -56,7 +56,12 @@ pub(crate) fn check(s: &State, handle: u32, n: usize) -> Result<()> {
     let present = match hr::of(handle) {
         hr::TRANSIENT => return there(s.objects.transient(handle).is_some(), n),
         hr::HMAC_SESSION | hr::POLICY_SESSION => {
-            return there(s.sessions.get(handle).is_some(), n);
+            return if s.sessions.get(handle).is_none() && s.sessions.is_loaded(handle) {
+                // Under this number there is one of the other kind.
+                Err(Rc::HANDLE)
+            } else {
+                there(s.sessions.get(handle).is_some(), n)
+            };
         }
         hr::PERSISTENT => {
             let owner = if handle < hr::PLATFORM_PERSISTENT {
@@ -213,6 +218,7 @@ pub(crate) fn policy_available(s: &State, handle: u32, command: u32, role: Role)
                         NvAttributes::POLICYREAD
                     }))
         }),
+        hr::PCR => pcr::in_group(handle as usize),
         _ => policy(s, handle).is_some(),
     }
 }

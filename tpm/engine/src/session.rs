@@ -298,6 +298,11 @@ impl Sessions {
             .filter(|session| session.handle_type() == hr::of(handle))
     }
 
+    /// Whether a session, of whatever kind, is loaded under the number of `handle`.
+    pub fn is_loaded(&self, handle: u32) -> bool {
+        self.slot(handle).is_some()
+    }
+
     /// Whether `handle` is that of a session in a saved context. Its kind is known to the context only.
     pub fn is_saved(&self, handle: u32) -> bool {
         matches!(

@@ -13,7 +13,7 @@ use crate::platform::Platform;
 use crate::rc::{Rc, Result};
 use crate::session::{Session, SessionKind};
 use crate::state::State;
-use crate::types::{Digest, SessionAttributes as A, SymDef, hr, rh};
+use crate::types::{Digest, SessionAttributes as A, SymDef, cc, hr, rh};
 use crate::{audit, da, entity};
 
 pub(crate) use hmac::cp_hash;
@@ -128,15 +128,21 @@ impl<'a> AuthArea<'a> {
         let mut r = Reader::new(area);
         while !r.is_empty() {
             let n = read.len;
-            let place = read
-                .sessions
-                .get_mut(n)
-                .ok_or(Rc::SIZE.session(n.saturating_add(1)))?;
-            *place = read_session(s, &mut r, n)?;
-            let attributes = place.attributes;
-            read.len = n.saturating_add(1);
-            read.assign(s, info, n, attributes)
-                .map_err(|rc| rc.session(n.saturating_add(1)))?;
+            let number = n.saturating_add(1);
+            if n >= MAX_SESSIONS_PER_COMMAND {
+                return Err(Rc::SIZE.session(number));
+            }
+            let session = read_session(s, &mut r, n)?;
+            let twice = |other: &AuthSession<'_>| other.handle == session.handle;
+            if !session.is_password() && read.sessions().iter().any(twice) {
+                return Err(Rc::HANDLE.session(number));
+            }
+            if let Some(place) = read.sessions.get_mut(n) {
+                *place = session;
+            }
+            read.len = number;
+            read.assign(s, info, n, session.attributes)
+                .map_err(|rc| rc.session(number))?;
         }
         Ok(read)
     }
@@ -154,15 +160,20 @@ impl<'a> AuthArea<'a> {
                 Err(Rc::ATTRIBUTES)
             };
         }
-        if attributes.contains(A::DECRYPT)
-            && (self.decrypt.replace(n).is_some() || !info.has(DECRYPT))
-        {
-            return Err(Rc::ATTRIBUTES);
+        let encrypts = |allowed: bool, earlier: Option<usize>| {
+            if earlier.is_some() || !allowed {
+                return Err(Rc::ATTRIBUTES);
+            }
+            match s.sessions.get(session.handle) {
+                Some(state) if can_encrypt(state) => Ok(Some(n)),
+                _ => Err(Rc::SYMMETRIC),
+            }
+        };
+        if attributes.contains(A::DECRYPT) {
+            self.decrypt = encrypts(info.has(DECRYPT), self.decrypt)?;
         }
-        if attributes.contains(A::ENCRYPT)
-            && (self.encrypt.replace(n).is_some() || !info.has(ENCRYPT))
-        {
-            return Err(Rc::ATTRIBUTES);
+        if attributes.contains(A::ENCRYPT) {
+            self.encrypt = encrypts(info.has(ENCRYPT), self.encrypt)?;
         }
         if attributes.contains(A::AUDIT) {
             if self.audit.is_some() || hr::of(session.handle) != hr::HMAC_SESSION {
@@ -281,15 +292,19 @@ impl<'a> AuthArea<'a> {
         if include_auth && !entity::da_exempt(s, entity) {
             check_lockout(s, platform, entity == rh::LOCKOUT)?;
         }
-        let cc = command.info.cc;
+        let code = command.info.cc;
         if is_policy {
-            if !entity::policy_available(s, entity, cc, role) {
+            if code == cc::POLICY_SECRET && !include_auth {
+                // Nothing would be proved.
+                return Err(Rc::MODE);
+            }
+            if !entity::policy_available(s, entity, code, role) {
                 return Err(Rc::AUTH_UNAVAILABLE);
             }
             policy::check(s, platform, command, self.state_of(s, n)?, entity, role)?;
         } else if entity::policy_required(s, entity, role) {
             return Err(Rc::AUTH_TYPE);
-        } else if !entity::auth_value_available(s, entity, cc, role) {
+        } else if !entity::auth_value_available(s, entity, code, role) {
             return Err(Rc::AUTH_UNAVAILABLE);
         }
         let result = if is_password {
@@ -388,7 +403,11 @@ fn read_session<'a>(s: &State, r: &mut Reader<'a>, n: usize) -> Result<AuthSessi
             return Err(Rc::NONCE.session(number));
         }
     } else if s.sessions.get(session.handle).is_none() {
-        return Err(Rc::REFERENCE_S0.nth(n));
+        return Err(if s.sessions.is_loaded(session.handle) {
+            Rc::HANDLE.session(number)
+        } else {
+            Rc::REFERENCE_S0.nth(n)
+        });
     }
     Ok(session)
 }

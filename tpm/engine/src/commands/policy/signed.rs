@@ -180,7 +180,7 @@ fn hierarchy_of(s: &State, authority: u32) -> u32 {
                 _ => rh::OWNER,
             }
         }
-        _ => rh::NULL,
+        _ => rh::OWNER,
     }
 }
 

@@ -64,12 +64,12 @@ pub(crate) fn policy_locality(cx: &mut Context<'_>) -> Result<()> {
 pub(crate) fn policy_command_code(cx: &mut Context<'_>) -> Result<()> {
     let code: u32 = cx.params.get()?;
     cx.params.end()?;
-    if command_table::find(code).is_none() {
-        return Err(Rc::POLICY_CC.param(1));
-    }
     let session = session_mut(cx, 0)?;
     if session.policy.command_code != 0 && session.policy.command_code != code {
         return Err(Rc::VALUE.param(1));
+    }
+    if command_table::find(code).is_none() {
+        return Err(Rc::POLICY_CC.param(1));
     }
     extend(session, cc::POLICY_COMMAND_CODE, &[&code.to_be_bytes()]);
     session.policy.command_code = code;
@@ -126,22 +126,28 @@ fn check_free(session: &Session, restriction: Restriction, hash: &[u8]) -> Resul
 
 /// TPM2_PolicyCpHash.
 pub(crate) fn policy_cp_hash(cx: &mut Context<'_>) -> Result<()> {
-    restrict_to(cx, cc::POLICY_CP_HASH, Restriction::CpHash)
-}
-
-/// TPM2_PolicyTemplate.
-pub(crate) fn policy_template(cx: &mut Context<'_>) -> Result<()> {
-    restrict_to(cx, cc::POLICY_TEMPLATE, Restriction::Template)
-}
-
-fn restrict_to(cx: &mut Context<'_>, code: u32, restriction: Restriction) -> Result<()> {
     let hash = read_digest(cx)?;
     cx.params.end()?;
     let session = session_mut(cx, 0)?;
     check_size(session, hash)?;
-    check_free(session, restriction, hash)?;
-    extend(session, code, &[hash]);
-    restrict(session, restriction, hash)
+    check_free(session, Restriction::CpHash, hash)?;
+    extend(session, cc::POLICY_CP_HASH, &[hash]);
+    restrict(session, Restriction::CpHash, hash)
+}
+
+/// TPM2_PolicyTemplate.
+pub(crate) fn policy_template(cx: &mut Context<'_>) -> Result<()> {
+    let hash = read_digest(cx)?;
+    cx.params.end()?;
+    let session = session_mut(cx, 0)?;
+    let policy = &session.policy;
+    if policy.restriction == Restriction::Template && policy.bound_to != *hash {
+        return Err(Rc::VALUE.param(1));
+    }
+    check_free(session, Restriction::Template, hash)?;
+    check_size(session, hash)?;
+    extend(session, cc::POLICY_TEMPLATE, &[hash]);
+    restrict(session, Restriction::Template, hash)
 }
 
 /// TPM2_PolicyNameHash.
