@@ -53,11 +53,11 @@ impl Dirty {
 
     /// Notes that the record `key` must be written, or removed where what it stands for is gone.
     pub fn mark(&mut self, key: u32) {
-        if !self.keys().contains(&key) {
-            if let Some(place) = self.keys.get_mut(self.len) {
-                *place = key;
-                self.len = self.len.saturating_add(1);
-            }
+        if !self.keys().contains(&key)
+            && let Some(place) = self.keys.get_mut(self.len)
+        {
+            *place = key;
+            self.len = self.len.saturating_add(1);
         }
     }
 
