@@ -8,10 +8,9 @@ use crate::platform::Platform;
 use crate::rc::Result;
 use crate::state::State;
 
-/// Whether authorizations that are subject to the protection are refused now (TPM_RC_LOCKOUT). Without a recovery time there is
-/// no protection.
+/// Whether authorizations that are subject to the protection are refused now (TPM_RC_LOCKOUT).
 pub(crate) const fn in_lockout(s: &State) -> bool {
-    s.perm.da.recovery_time != 0 && s.perm.da.failed_tries >= s.perm.da.max_tries
+    s.perm.da.failed_tries >= s.perm.da.max_tries
 }
 
 /// Whether lockoutAuth can be used now.
@@ -42,6 +41,7 @@ pub(crate) fn failed(s: &mut State, lockout: bool) {
         da.lockout_auth_enabled = false;
         da.lockout_timer = s.clock.clock;
     } else if da.recovery_time != 0 {
+        // Without a recovery time there is no protection.
         da.failed_tries = da.failed_tries.saturating_add(1);
         da.self_heal_timer = s.clock.clock;
     }

@@ -166,7 +166,7 @@ pub(crate) fn da_exempt(s: &State, handle: u32) -> bool {
             .is_none_or(|object| object.has(ObjectAttributes::NO_DA)),
         hr::NV_INDEX => {
             s.nv.get(handle)
-                .is_none_or(|index| index.has(NvAttributes::NO_DA) || is_pin(index))
+                .is_none_or(|index| index.has(NvAttributes::NO_DA))
         }
         _ => true,
     }

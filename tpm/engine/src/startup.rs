@@ -9,11 +9,8 @@ use crate::types::cc;
 /// TPM2_Startup(STATE) or (CLEAR), from `locality`.
 ///
 /// # Errors
-/// VALUE: STATE without a Shutdown(STATE) before; LOCALITY: STATE, but not as the last start was; INITIALIZE: it runs.
+/// VALUE: STATE without a Shutdown(STATE) before; LOCALITY: not one for it, or not the one of the start that is resumed.
 pub(crate) fn startup(s: &mut State, state: bool, locality: u8) -> Result<()> {
-    if s.mode != Mode::Initialized {
-        return Err(Rc::INITIALIZE);
-    }
     let locality = match (s.drtm, locality) {
         (true, _) => 4,
         (_, 0 | 3) => locality,

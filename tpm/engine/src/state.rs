@@ -275,7 +275,8 @@ impl Permanent {
         // TPM2_PP_Commands itself, always.
         pp_commands: [0, 1 << 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
         algorithm_set: 0,
-        shutdown: Shutdown::None,
+        // Nothing was lost before it was made.
+        shutdown: Shutdown::Clear,
         startup_locality: 0,
         clock: 0,
         clock_safe: true,

@@ -38,7 +38,8 @@ pub(crate) fn hierarchy_control(cx: &mut Context<'_>) -> Result<()> {
     let enable: bool = cx.params.get()?;
     cx.params.end()?;
     let by = cx.handle(0);
-    let own = matches!(which, rh::OWNER | rh::ENDORSEMENT) && by == which && !enable;
+    // That a hierarchy, which is enabled if it authorizes, enables itself changes nothing.
+    let own = matches!(which, rh::OWNER | rh::ENDORSEMENT) && by == which;
     if by != rh::PLATFORM && !own {
         return Err(Rc::AUTH_TYPE);
     }

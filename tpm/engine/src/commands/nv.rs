@@ -29,6 +29,10 @@ pub(crate) fn nv_define_space(cx: &mut Context<'_>) -> Result<()> {
     let public: NvPublic = cx.params.get()?;
     cx.params.end()?;
     let provider = cx.handle(0);
+    let policy = public.auth_policy.len();
+    if policy != 0 && policy != public.name_alg.size() {
+        return Err(Rc::SIZE.param(2));
+    }
     let auth = auth_value(auth, public.name_alg)?;
     if provider == rh::PLATFORM && !cx.s.clear.platform_nv_enabled {
         return Err(Rc::HIERARCHY.handle(1));

@@ -2,9 +2,13 @@
 
 use crate::context::Context;
 use crate::rc::{Rc, Result};
+use crate::state::Mode;
 
 /// TPM2_Startup.
 pub(crate) fn startup(cx: &mut Context<'_>) -> Result<()> {
+    if cx.s.mode != Mode::Initialized {
+        return Err(Rc::INITIALIZE);
+    }
     let state = cx.params.with(startup_type)?;
     cx.params.end()?;
     crate::startup::startup(cx.s, state, cx.locality)

@@ -50,19 +50,17 @@ pub(crate) fn write_access(s: &State, auth: u32, handle: u32) -> Result<()> {
     source(attributes, auth, handle, A::OWNERWRITE, A::PPWRITE)
 }
 
-/// Whether an index of `public` can be defined with the authorization of `auth`.
+/// Whether an index of `public` can be defined with the authorization of `auth`. (The policy's size was seen before.)
 ///
 /// # Errors
-/// SIZE, ATTRIBUTES.
+/// SIZE and ATTRIBUTES; of a PLATFORMCREATE that does not fit `auth`, about handle 1 as with other implementations.
 pub(crate) fn check_public(public: &NvPublic, auth: u32) -> Result<()> {
     let attributes = public.attributes;
+    let kind = attributes.kind();
     let has = |bits| attributes.contains(bits);
     let any = |bits| attributes.intersects(bits);
     let size = usize::from(public.data_size);
-    if !public.auth_policy.is_empty() && public.auth_policy.len() != public.name_alg.size() {
-        return Err(Rc::SIZE);
-    }
-    let fits = match attributes.kind() {
+    let fits = match kind {
         nt::ORDINARY => true,
         nt::EXTEND => size == public.name_alg.size(),
         nt::COUNTER | nt::BITS | nt::PIN_FAIL | nt::PIN_PASS => size == 8,
@@ -71,24 +69,25 @@ pub(crate) fn check_public(public: &NvPublic, auth: u32) -> Result<()> {
     if !fits {
         return Err(Rc::SIZE);
     }
-    let by_kind = match attributes.kind() {
+    let suits_kind = match kind {
         nt::COUNTER => !has(A::CLEAR_STCLEAR),
         nt::PIN_FAIL | nt::PIN_PASS => {
             !any(A::AUTHWRITE | A::GLOBALLOCK | A::WRITEDEFINE)
-                && (has(A::NO_DA) || attributes.kind() == nt::PIN_PASS)
+                && (has(A::NO_DA) || kind == nt::PIN_PASS)
         }
         _ => true,
     };
-    let creator = match auth {
-        rh::PLATFORM => has(A::PLATFORMCREATE),
-        _ => !any(A::PLATFORMCREATE | A::POLICY_DELETE),
-    };
-    if !by_kind
-        || !creator
+    if !suits_kind
         || any(A::WRITTEN | A::READLOCKED | A::WRITELOCKED)
         || !any(A::PPREAD | A::OWNERREAD | A::AUTHREAD | A::POLICYREAD)
         || !any(A::PPWRITE | A::OWNERWRITE | A::AUTHWRITE | A::POLICYWRITE)
     {
+        return Err(Rc::ATTRIBUTES);
+    }
+    if has(A::PLATFORMCREATE) != (auth == rh::PLATFORM) {
+        return Err(Rc::ATTRIBUTES.handle(1));
+    }
+    if has(A::POLICY_DELETE) && auth != rh::PLATFORM {
         return Err(Rc::ATTRIBUTES);
     }
     if has(A::WRITEALL) && size > MAX_NV_BUFFER {

@@ -114,10 +114,14 @@ impl NvIndex {
         }
     }
 
-    /// Writes `bytes` at `offset`, which must fit; unwritten data around them are zero.
+    /// Writes `bytes` at `offset`, which must fit. The first time, what is around them becomes all ones in an ordinary index, zero in
+    /// one of another type (the specification leaves that open for the former).
     pub fn write(&mut self, offset: usize, bytes: &[u8], dirty: &mut Dirty) {
         let end = offset.saturating_add(bytes.len());
         let first = !self.has(NvAttributes::WRITTEN);
+        if first && self.kind() == nt::ORDINARY {
+            self.data.fill(0xFF);
+        }
         let Some(place) = self.data.get_mut(offset..end) else {
             return;
         };
