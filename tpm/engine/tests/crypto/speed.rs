@@ -1,6 +1,6 @@
 //! Measurements: `cargo test --release -p tpm-engine --test crypto -- --ignored --nocapture --test-threads 1`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tpm_engine::crypto::drbg::Drbg;
 use tpm_engine::crypto::ecc::*;
@@ -8,25 +8,25 @@ use tpm_engine::crypto::hash::{HashAlg, digest};
 use tpm_engine::crypto::hmac::hmac;
 use tpm_engine::crypto::rsa::*;
 
-/// Time this thread has been running: that others run too does not count.
-fn now() -> Duration {
+/// Time this thread has been running, to some milliseconds: that others run too does not count.
+fn running() -> Duration {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
 }
 
-/// The least and the median time of a call, of 40 samples of `batch` calls.
+/// The least time of a call by the clock, and the mean by what the processor did, of 60 samples of `batch` calls.
 fn measure(name: &str, batch: u32, mut f: impl FnMut()) {
-    let mut times: Vec<Duration> = (0..40)
-        .map(|_| {
-            let start = now();
-            for _ in 0..batch {
-                f();
-            }
-            (now() - start) / batch
-        })
-        .collect();
-    times.sort();
-    println!("{name}: {:?} to {:?}", times[0], times[times.len() / 2]);
+    let before = running();
+    let least = (0..60).map(|_| {
+        let start = Instant::now();
+        for _ in 0..batch {
+            f();
+        }
+        start.elapsed() / batch
+    });
+    let least = least.min().unwrap();
+    let mean = (running() - before) / 60 / batch;
+    println!("{name}: least {least:?}, mean {mean:?}");
 }
 
 #[test]

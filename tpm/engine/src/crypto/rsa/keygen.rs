@@ -25,7 +25,7 @@ use crate::buf::{Buf, Secret};
 use crate::crypto::drbg::{Drbg, Rng};
 use crate::crypto::{CryptoError, Result};
 
-/// Rounds of Miller-Rabin beside that with base 2: FIPS 186-5 Table B.1 asks for 5 at 1024 bits, and for 4 at 1536.
+/// Rounds of Miller-Rabin beside that with base 2: as many as FIPS 186-5 Table B.1 asks for at 1024 bits; 1536 need 4.
 const ROUNDS: usize = 5;
 
 /// A key of `bits` bits from the stream: the modulus and its first prime.

@@ -367,22 +367,40 @@ fn mask(bit: u64) -> u64 {
 /// A sum of products, of three words.
 #[derive(Default)]
 struct Sum {
-    low: u128,
+    low: u64,
+    middle: u64,
     high: u64,
 }
 
 impl Sum {
     #[inline(always)]
     fn add(&mut self, a: u64, b: u64) {
-        let (low, carry) = self.low.overflowing_add(a as u128 * b as u128);
-        self.low = low;
-        self.high += carry as u64;
+        let (low, middle) = a.carrying_mul(b, 0);
+        self.add_words(low, middle, 0);
     }
 
-    /// Adds the products of a column: the first of `a` with the last of `b` and so on.
+    #[inline(always)]
+    fn add_words(&mut self, low: u64, middle: u64, high: u64) {
+        let carry;
+        (self.low, carry) = self.low.overflowing_add(low);
+        let carry_on;
+        (self.middle, carry_on) = self.middle.carrying_add(middle, carry);
+        self.high = self.high.wrapping_add(high).wrapping_add(carry_on as u64);
+    }
+
+    /// Adds the products of a column: the first of `a` with the last of `b` and so on; both are of one length.
     #[inline(always)]
     fn products(&mut self, a: &[u64], b: &[u64]) {
-        for (a, b) in a.iter().zip(b.iter().rev()) {
+        // Four at a time: the compiler does not unroll this by itself.
+        let (fours, rest) = a.as_chunks::<4>();
+        let (first, reversed) = b.as_rchunks::<4>();
+        for (a, b) in fours.iter().zip(reversed.iter().rev()) {
+            self.add(a[0], b[3]);
+            self.add(a[1], b[2]);
+            self.add(a[2], b[1]);
+            self.add(a[3], b[0]);
+        }
+        for (a, b) in rest.iter().zip(first.iter().rev()) {
             self.add(*a, *b);
         }
     }
@@ -392,30 +410,26 @@ impl Sum {
     fn squares(&mut self, a: &[u64]) {
         let half = a.len() / 2;
         let mut mixed = Sum::default();
-        for (x, y) in a[..half].iter().zip(a.iter().rev()) {
-            mixed.add(*x, *y);
-        }
-        mixed.high = mixed.high << 1 | (mixed.low >> 127) as u64;
+        mixed.products(&a[..half], &a[a.len() - half..]);
+        mixed.high = mixed.high << 1 | mixed.middle >> 63;
+        mixed.middle = mixed.middle << 1 | mixed.low >> 63;
         mixed.low <<= 1;
         if a.len() % 2 == 1 {
             mixed.add(a[half], a[half]);
         }
-        let (low, carry) = self.low.overflowing_add(mixed.low);
-        self.low = low;
-        self.high += mixed.high + carry as u64;
+        self.add_words(mixed.low, mixed.middle, mixed.high);
     }
 
     #[inline(always)]
     const fn low(&self) -> u64 {
-        self.low as u64
+        self.low
     }
 
     /// Takes the lowest word off.
     #[inline(always)]
     fn shift(&mut self) -> u64 {
-        let word = self.low as u64;
-        self.low = self.low >> 64 | (self.high as u128) << 64;
-        self.high = 0;
+        let word = self.low;
+        (self.low, self.middle, self.high) = (self.middle, self.high, 0);
         word
     }
 }
