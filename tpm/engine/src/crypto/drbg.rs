@@ -7,8 +7,10 @@ use zeroize::Zeroize;
 use super::hash::{self, HashAlg, Hasher};
 
 const ALG: HashAlg = HashAlg::Sha256;
-/// seedlen: 440 bits.
+/// seedlen: 440 bits, in bytes.
 const SEED: usize = 55;
+/// The same in words, of which the highest has 56 bits.
+const WORDS: usize = 7;
 /// The longest output of one call of the standard's generate function.
 const MAX_REQUEST: usize = 1 << 16;
 /// The standard allows 2^48 requests between two seeds; an earlier one costs nothing.
@@ -20,11 +22,15 @@ pub trait Rng {
     fn fill(&mut self, out: &mut [u8]);
 }
 
+/// A number below 2^440, in words from the lowest: the generator does more adding than hashing if it adds bytes.
+#[derive(Clone)]
+struct Seed([u64; WORDS]);
+
 /// The generator. Overwritten when dropped.
 #[derive(Clone)]
 pub struct Drbg {
-    v: [u8; SEED],
-    c: [u8; SEED],
+    v: Seed,
+    c: Seed,
     /// The number of requests since the seed, from 1.
     counter: u64,
 }
@@ -33,8 +39,8 @@ impl Drbg {
     /// One that [`Drbg::needs_reseed`] before it is used.
     pub const fn unseeded() -> Drbg {
         Drbg {
-            v: [0; SEED],
-            c: [0; SEED],
+            v: Seed::small(0),
+            c: Seed::small(0),
             counter: u64::MAX,
         }
     }
@@ -46,31 +52,33 @@ impl Drbg {
 
     /// Takes fresh entropy in.
     pub fn reseed(&mut self, entropy: &[u8]) {
-        let mut v = self.v;
+        let mut v = self.v.bytes();
         *self = Self::seeded(&[&[1], &v, entropy]);
         v.zeroize();
     }
 
     /// Takes in what may or may not be entropy: a request for no bytes with additional input.
     pub fn stir(&mut self, data: &[u8]) {
-        let w = hash::digest(ALG, &[&[2], &self.v, data]);
-        add(&mut self.v, &w);
+        let w = hash::digest(ALG, &[&[2], &self.v.bytes(), data]);
+        self.v.add(&Seed::from_bytes(&w));
         self.step();
     }
 
     /// Fills `out`.
     pub fn generate(&mut self, out: &mut [u8]) {
         for request in out.chunks_mut(MAX_REQUEST) {
-            let mut data = self.v;
+            let mut data = self.v.clone();
             for chunk in request.chunks_mut(ALG.size()) {
-                let mut w = hash::digest(ALG, &[&data]);
+                let mut bytes = data.bytes();
+                let mut w = hash::digest(ALG, &[&bytes]);
                 for (to, from) in chunk.iter_mut().zip(w.as_slice()) {
                     *to = *from;
                 }
                 w.zeroize();
-                add(&mut data, &[1]);
+                bytes.zeroize();
+                data.add(&Seed::small(1));
             }
-            data.zeroize();
+            data.0.zeroize();
             self.step();
         }
     }
@@ -81,19 +89,70 @@ impl Drbg {
     }
 
     fn seeded(material: &[&[u8]]) -> Drbg {
-        let v = derive(material);
-        let c = derive(&[&[0], &v]);
-        Drbg { v, c, counter: 1 }
+        let mut v = derive(material);
+        let mut c = derive(&[&[0], &v]);
+        let drbg = Drbg {
+            v: Seed::from_bytes(&v),
+            c: Seed::from_bytes(&c),
+            counter: 1,
+        };
+        v.zeroize();
+        c.zeroize();
+        drbg
     }
 
     /// The end of a request: what was is not to be found from what is.
     fn step(&mut self) {
-        let mut h = hash::digest(ALG, &[&[3], &self.v]);
-        add(&mut self.v, &h);
-        add(&mut self.v, &self.c);
-        add(&mut self.v, &self.counter.to_be_bytes());
+        let mut bytes = self.v.bytes();
+        let mut h = hash::digest(ALG, &[&[3], &bytes]);
+        self.v.add(&Seed::from_bytes(&h));
+        self.v.add(&self.c);
+        self.v.add(&Seed::small(self.counter));
         self.counter = self.counter.saturating_add(1);
         h.zeroize();
+        bytes.zeroize();
+    }
+}
+
+impl Seed {
+    const fn small(value: u64) -> Seed {
+        Seed([value, 0, 0, 0, 0, 0, 0])
+    }
+
+    /// A big-endian number of at most [`SEED`] bytes.
+    fn from_bytes(bytes: &[u8]) -> Seed {
+        let (high, words) = bytes.as_rchunks();
+        let mut top = [0; 8];
+        for (to, from) in top.iter_mut().rev().zip(high.iter().rev()) {
+            *to = *from;
+        }
+        let mut seed = Seed::small(0);
+        let chunks = words.iter().rev().chain([&top]);
+        for (word, chunk) in seed.0.iter_mut().zip(chunks) {
+            *word = u64::from_be_bytes(*chunk);
+        }
+        seed
+    }
+
+    fn bytes(&self) -> [u8; SEED] {
+        let mut bytes = [0; SEED];
+        for (chunk, word) in bytes.rchunks_mut(8).zip(&self.0) {
+            for (to, from) in chunk.iter_mut().rev().zip(word.to_le_bytes()) {
+                *to = from;
+            }
+        }
+        bytes
+    }
+
+    /// Adds modulo 2^440.
+    fn add(&mut self, more: &Seed) {
+        let mut carry = false;
+        for (word, more) in self.0.iter_mut().zip(&more.0) {
+            (*word, carry) = word.carrying_add(*more, carry);
+        }
+        if let Some(top) = self.0.last_mut() {
+            *top &= u64::MAX >> 8;
+        }
     }
 }
 
@@ -105,8 +164,8 @@ impl Rng for Drbg {
 
 impl Drop for Drbg {
     fn drop(&mut self) {
-        self.v.zeroize();
-        self.c.zeroize();
+        self.v.0.zeroize();
+        self.c.0.zeroize();
     }
 }
 
@@ -129,16 +188,4 @@ fn derive(material: &[&[u8]]) -> [u8; SEED] {
         }
     }
     out
-}
-
-/// `v` + `addend` modulo 2^440, both big-endian.
-fn add(v: &mut [u8; SEED], addend: &[u8]) {
-    let mut carry = 0u16;
-    let padded = addend.iter().rev().chain(core::iter::repeat(&0));
-    for (byte, more) in v.iter_mut().rev().zip(padded) {
-        carry = u16::from(*byte)
-            .wrapping_add(u16::from(*more))
-            .wrapping_add(carry.wrapping_shr(8));
-        *byte = carry as u8;
-    }
 }
