@@ -57,7 +57,8 @@ impl Mode {
 }
 
 /// Encrypts or decrypts `data` in place and leaves in `iv` what continues the chain with the next data. Where CFB ends
-/// inside a block, that is the last ciphertext with zeros behind it. ECB leaves `iv` alone.
+/// inside a block, that is the last ciphertext with the rest of the key stream behind it, as libtpms has it. ECB leaves
+/// `iv` alone.
 ///
 /// # Errors
 /// `Key`: not 16 or 32 bytes. `Size`: the mode needs whole blocks.
@@ -138,16 +139,14 @@ where
                 forward(iv);
                 xor(chunk, iv);
             }
-            (Mode::Cfb, true) => {
+            (Mode::Cfb, _) => {
+                let before = padded(chunk);
                 forward(iv);
                 xor(chunk, iv);
-                *iv = padded(chunk);
-            }
-            (Mode::Cfb, false) => {
-                let next = padded(chunk);
-                forward(iv);
-                xor(chunk, iv);
-                *iv = next;
+                let ciphertext = if encrypt { &*chunk } else { &before };
+                for (to, from) in iv.iter_mut().zip(ciphertext.iter().take(chunk.len())) {
+                    *to = *from;
+                }
             }
             (Mode::Cbc, true) => {
                 xor(iv, chunk);

@@ -270,8 +270,14 @@ fn aes_modes_give_the_answers_of_sp_800_38a() {
             assert_eq!(result, Err(CryptoError::Size));
         } else {
             assert_eq!(part, data[..21], "{mode:?}");
-            crypt(mode, false, &key, &mut { iv }, &mut part).unwrap();
+            let (mut one, mut other) = (iv, iv);
+            crypt(mode, false, &key, &mut one, &mut part).unwrap();
             assert_eq!(part, plain[..21], "{mode:?}");
+            crypt(mode, true, &key, &mut other, &mut part).unwrap();
+            assert_eq!(one, other, "{mode:?}");
+            if mode == Mode::Cfb {
+                assert_eq!(one[..5], data[16..21]);
+            }
         }
         assert_eq!(
             crypt(mode, true, &key[1..], &mut { iv }, &mut data),
