@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 pub const OWNER: u32 = 0x4000_0001;
-pub const NULL: u32 = 0x4000_0007;
 pub const LOCKOUT: u32 = 0x4000_000A;
 pub const ENDORSEMENT: u32 = 0x4000_000B;
 pub const PLATFORM: u32 = 0x4000_000C;

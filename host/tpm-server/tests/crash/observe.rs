@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::commands::{
-    AUTHS, ENDORSEMENT, LOCKOUT, NULL, OWNER, command, create_primary, sized, startup,
+    AUTHS, ENDORSEMENT, LOCKOUT, OWNER, command, create_primary, sized, startup,
 };
 
 /// What was asked, and what the answer was.
@@ -130,14 +130,7 @@ fn data_size(response: &[u8]) -> u16 {
     u16::from_be_bytes([response[24], response[25]])
 }
 
-/// Whether `auth` authorizes `entity`, which a trial policy asks without changing anything.
-fn authorizes(tpm: &mut impl Target, entity: u32, auth: &[u8]) -> bool {
-    let parameters = [sized(&[7; 16]), sized(&[]), vec![3, 0, 0x10, 0, 0x0B]].concat();
-    let session = tpm.run(&command(0x176, &[NULL, NULL], &[], &parameters));
-    assert_eq!(code(&session), 0, "StartAuthSession");
-    let session = u32::from_be_bytes(session[10..14].try_into().unwrap());
-    let parameters = [sized(&[]), sized(&[]), sized(&[]), vec![0; 4]].concat();
-    let answer = tpm.run(&command(0x151, &[entity, session], &[auth], &parameters));
-    tpm.run(&command(0x165, &[], &[], &session.to_be_bytes()));
-    code(&answer) == 0
+/// Whether `auth` authorizes `hierarchy`: with it, it can be changed to itself.
+fn authorizes(tpm: &mut impl Target, hierarchy: u32, auth: &[u8]) -> bool {
+    code(&tpm.run(&command(0x129, &[hierarchy], &[auth], &sized(auth)))) == 0
 }
