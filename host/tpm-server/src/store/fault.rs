@@ -30,6 +30,7 @@ struct Platter {
     new: Content,
     steps: u64,
     left: Option<u64>,
+    history: Option<Vec<Vec<u8>>>,
 }
 
 /// The medium. Clones are the same medium.
@@ -75,6 +76,16 @@ impl Faulty {
         }
     }
 
+    /// Keeps what every sync makes durable from now on.
+    pub fn keep_history(&self) {
+        self.lock().history = Some(Vec::new());
+    }
+
+    /// What was made durable since [`Faulty::keep_history`], in order.
+    pub fn history(&self) -> Vec<Vec<u8>> {
+        self.lock().history.clone().unwrap_or_default()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Platter> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -87,6 +98,12 @@ impl Platter {
         self.left = self.left.map(|left| left - taken);
         self.steps += taken;
         taken
+    }
+
+    fn note(&mut self) {
+        if let (Some(history), Some(file)) = (&mut self.history, &self.file.synced) {
+            history.push(file.clone());
+        }
     }
 
     fn step(&mut self) -> io::Result<()> {
@@ -134,6 +151,7 @@ impl Medium for Faulty {
         let mut platter = self.lock();
         platter.step()?;
         platter.file.synced = platter.file.written.clone();
+        platter.note();
         Ok(())
     }
 
@@ -176,6 +194,7 @@ impl Medium for Faulty {
         platter.file.written = new.written;
         platter.step()?;
         platter.file.synced = new.synced;
+        platter.note();
         Ok(())
     }
 }
