@@ -36,7 +36,8 @@ fn signer(cx: &Context<'_>, n: usize, wanted: Scheme, number: usize) -> Result<S
         return Ok(Signer {
             handle,
             scheme: Scheme::NULL,
-            name: Name::new(),
+            // The Name of TPM_RH_NULL.
+            name: cx.s.name(handle),
             open: false,
         });
     }

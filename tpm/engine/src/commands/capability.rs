@@ -43,6 +43,11 @@ const ALGORITHMS: &[(u16, u32)] = &[
     (alg::ECB, 0x202),
 ];
 
+/// Whether the profile has algorithm `id`.
+pub(crate) fn is_known(id: u16) -> bool {
+    ALGORITHMS.iter().any(|(known, _)| *known == id)
+}
+
 /// TPM_ECC_CURVE of the profile.
 const CURVES: [Curve; 2] = [Curve::P256, Curve::P384];
 

@@ -3,6 +3,7 @@
 //! All tests run when TPM2_SelfTest asks for them all; until then the engine counts as tested, as nothing it would use
 //! before is hardware.
 
+use crate::commands::capability;
 use crate::context::Context;
 use crate::rc::{Rc, Result};
 use crate::state::Mode;
@@ -32,11 +33,15 @@ pub(crate) fn incremental_self_test(cx: &mut Context<'_>) -> Result<()> {
         if count > 64 {
             return Err(Rc::SIZE);
         }
-        let mut known = false;
+        let mut wanted = false;
         for _ in 0..count {
-            known |= r.u16()? != alg::NULL;
+            let id = r.u16()?;
+            if id != alg::NULL && !capability::is_known(id) {
+                return Err(Rc::VALUE);
+            }
+            wanted |= id != alg::NULL;
         }
-        Ok(known)
+        Ok(wanted)
     })?;
     cx.params.end()?;
     if wanted {
