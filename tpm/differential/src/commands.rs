@@ -91,7 +91,7 @@ pub const COMMANDS: &[Command] = table! {
     0x15B HMAC_Start 1 1 1 "";
     0x15C SequenceUpdate 1 1 0 "";
     0x15D Sign 1 1 0 "S";
-    0x15E Unseal 1 1 0 "B";
+    0x15E Unseal 1 1 0 "b";
     0x160 PolicySigned 2 0 0 "b T";
     0x161 ContextLoad 0 0 1 "";
     0x162 ContextSave 1 0 0 "X";
@@ -115,11 +115,11 @@ pub const COMMANDS: &[Command] = table! {
     0x176 StartAuthSession 2 0 1 "b";
     0x177 VerifySignature 1 0 0 "T";
     0x178 ECC_Parameters 0 0 0 "*";
-    0x17A GetCapability 0 0 0 "1 K";
+    0x17A GetCapability 0 0 0 "1? K";
     0x17B GetRandom 0 0 0 "b";
     0x17C GetTestResult 0 0 0 "~ 4";
     0x17D Hash 0 0 0 "B T";
-    0x17E PCR_Read 0 0 0 "4 L D";
+    0x17E PCR_Read 0 0 0 "4? L D";
     0x17F PolicyPCR 1 0 0 "";
     0x180 PolicyRestart 1 0 0 "";
     0x181 ReadClock 0 0 0 "t";

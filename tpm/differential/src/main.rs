@@ -133,6 +133,9 @@ fn run_differential(args: &Run) -> Result<bool> {
             );
         }
     }
+    for (name, count) in &report.missing {
+        println!("not there, {count} times: {name}");
+    }
     for (fault, count) in &report.faults {
         println!("mistake of the runner, {count} times: {fault}");
     }

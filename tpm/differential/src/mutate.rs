@@ -2,7 +2,7 @@
 
 use crate::commands::{COMMANDS, command};
 use crate::rng::Rng;
-use crate::step::{Auth, Edit, Handle, Part, Piece, Slot, Step, b2, raw};
+use crate::step::{Auth, Edit, Handle, HandleValue, Name, Part, Piece, Slot, Step, b2, raw};
 
 /// Handles of every kind, most of them of nothing.
 pub const HANDLES: &[u32] = &[
@@ -16,9 +16,6 @@ pub const HANDLES: &[u32] = &[
     0x4000_000D,
     0x4000_0010,
     0x4000_0110,
-    0x8000_0000,
-    0x8000_0001,
-    0x8000_0002,
     0x8000_0003,
     0x80FF_FFFF,
     0x8100_0001,
@@ -49,6 +46,8 @@ const ALGS: &[u16] = &[
     0x003F, 0x0040, 0x0041, 0x0042, 0x0043, 0x0044, 0xFFFF,
 ];
 
+const CONTEXT_LOAD: u32 = 0x161;
+
 /// A copy of a valid command with one thing wrong. What it saves goes to `scratch`.
 pub fn near_valid(rng: &mut Rng, valid: &Step, scratch: Slot) -> Step {
     let mut step = valid.clone();
@@ -59,6 +58,18 @@ pub fn near_valid(rng: &mut Rng, valid: &Step, scratch: Slot) -> Step {
     if let Some(start) = &mut step.start {
         start.slot = scratch;
     }
+    if step.code == CONTEXT_LOAD {
+        // The blobs of two TPMs differ in length: what is changed must stand before.
+        let bit = 8 * 16;
+        let bit = rng.below(bit) as u32;
+        step.params = step
+            .params
+            .into_iter()
+            .map(|it| Piece::Flip(Box::new(it), bit))
+            .collect();
+        step.label = format!("bit {bit} flipped");
+        return step;
+    }
     let label = match rng.below(10) {
         0..=4 if !step.params.is_empty() => {
             let at = rng.below(step.params.len());
@@ -66,9 +77,17 @@ pub fn near_valid(rng: &mut Rng, valid: &Step, scratch: Slot) -> Step {
         }
         5 | 6 if !step.handles.is_empty() => {
             let at = rng.below(step.handles.len());
-            let handle = rng.pick(HANDLES);
-            step.handles[at] = Handle::from(handle);
-            format!("handle {} is {handle:#010x}", at + 1)
+            step.handles[at] = if rng.chance(30) {
+                // Something else that was made lately, if it is a handle.
+                let slot = scratch.saturating_sub(rng.below(20) as Slot);
+                Handle {
+                    value: HandleValue::Slot(slot),
+                    name: Name::Handle,
+                }
+            } else {
+                rng.pick(HANDLES).into()
+            };
+            format!("handle {} is {:x?}", at + 1, step.handles[at].value)
         }
         7 | 8 if !step.auths.is_empty() => auth(rng, &mut step.auths),
         9 if rng.chance(40) => {

@@ -69,13 +69,17 @@ impl Swtpm {
         let channels = connect(&mut child, port)
             .and_then(|data| Ok((data, connect(&mut child, control_port)?)));
         match channels {
-            Ok((data, control)) => Ok(Swtpm {
-                child,
-                dir,
-                data,
-                control,
-                locality: 0,
-            }),
+            Ok((data, control)) => {
+                let mut swtpm = Swtpm {
+                    child,
+                    dir,
+                    data,
+                    control,
+                    locality: 0,
+                };
+                swtpm.take_profile()?;
+                Ok(swtpm)
+            }
             Err(err) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -83,6 +87,23 @@ impl Swtpm {
                 Err(err)
             }
         }
+    }
+
+    /// Gives it the banks that the engine has from the beginning: SHA-1 and SHA-512 off.
+    fn take_profile(&mut self) -> Result<()> {
+        const STARTUP: &[u8] = b"\x80\x01\0\0\0\x0C\0\0\x01\x44\0\0";
+        const SHUTDOWN: &[u8] = b"\x80\x01\0\0\0\x0C\0\0\x01\x45\0\0";
+        const ALLOCATE: &[u8] =
+            b"\x80\x02\0\0\0\x2B\0\0\x01\x2B\x40\0\0\x0C\0\0\0\x09\x40\0\0\x09\0\0\0\0\0\
+            \0\0\0\x02\0\x04\x03\0\0\0\0\x0D\x03\0\0\0";
+        for command in [STARTUP, ALLOCATE, SHUTDOWN] {
+            let response = self.execute(0, command)?;
+            ensure!(
+                response.get(6..10) == Some(&[0; 4]),
+                "swtpm does not take {command:02x?}: {response:02x?}"
+            );
+        }
+        self.power_cycle()
     }
 
     fn control(&mut self, command: u32, arguments: &[u8]) -> Result<()> {
@@ -137,6 +158,7 @@ impl Backend for Swtpm {
             arguments.extend(data);
             self.control(CMD_HASH_DATA, &arguments)?;
         }
+        self.locality = 0xFF;
         self.control(CMD_HASH_END, &[])
     }
 }

@@ -332,6 +332,10 @@ impl<'a> Builder<'a> {
             &[&auth],
             vec![u32(10), u32(100_000), u32(100_000)],
         );
+        // The hash algorithm of the command audit is the implementation's choice.
+        let owner = self.hierarchy_auth(OWNER);
+        let params = vec![u16(SHA256), u32(0), u32(0)];
+        self.cmd(0x140, vec![OWNER.into()], &[&owner], params);
         self.storage();
     }
 

@@ -34,7 +34,7 @@ pub fn lifecycle(b: &mut Builder<'_>) {
         Vec::new()
     };
     let storage = b.world.storage.clone();
-    let object = if b.rng.chance(40) {
+    let mut object = if b.rng.chance(40) {
         let hierarchy = b.hierarchy();
         b.primary(hierarchy, &template, &auth, &data)
     } else if b.rng.chance(20) {
@@ -58,6 +58,7 @@ pub fn lifecycle(b: &mut Builder<'_>) {
         }
         object
     };
+    object.known |= kind == Kind::Seal; // the data is
     b.plain(0x173, vec![object.handle.clone()], vec![]);
     use_object(b, &object);
     if b.rng.chance(35) {
@@ -95,7 +96,8 @@ pub fn lifecycle(b: &mut Builder<'_>) {
 fn use_object(b: &mut Builder<'_>, object: &Object) {
     match object.kind {
         Kind::Seal => {
-            b.cmd(0x15E, vec![object.handle.clone()], &[&object.auth], vec![]);
+            let step = b.cmd(0x15E, vec![object.handle.clone()], &[&object.auth], vec![]);
+            step.exact = object.known;
         }
         Kind::Sym(..) => {
             let data = b.rng.bytes(32);

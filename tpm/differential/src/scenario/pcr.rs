@@ -35,7 +35,7 @@ pub fn registers(b: &mut Builder<'_>) {
                 b.cmd(0x13D, vec![pcr.into()], &[&[]], vec![]).locality = locality;
             }
             5 if b.rng.chance(30) => {
-                let params = [pcrs(alg, [0xFF, 0xFF, 0xFF])].concat();
+                let params = pcrs(alg, [0xFF, 0xFF, 0xFF]);
                 let auth = b.hierarchy_auth(PLATFORM);
                 b.cmd(0x12B, vec![PLATFORM.into()], &[&auth], params);
             }
