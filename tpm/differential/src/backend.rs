@@ -109,6 +109,15 @@ impl Engine {
         }
     }
 
+    /// Manufactures one, starts it and turns it off in good order: what [`crate::swtpm`] had to go through.
+    pub fn after_one_cycle(seed: u64) -> Engine {
+        let mut engine = Self::new(seed);
+        engine.run(0, b"\x80\x01\0\0\0\x0C\0\0\x01\x44\0\0");
+        engine.run(0, b"\x80\x01\0\0\0\x0C\0\0\x01\x45\0\0");
+        engine.tpm.init();
+        engine
+    }
+
     /// Executes a command without copying the response.
     pub fn run(&mut self, locality: u8, command: &[u8]) -> &[u8] {
         self.tpm.execute(locality, command, &mut self.response)

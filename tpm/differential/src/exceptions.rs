@@ -39,6 +39,12 @@ pub const RESPONSE_CODES: &[Exception] = &[
         reason: "RSA_Decrypt with wrong padding is TPM_RC_VALUE (Part 3 §14.3); libtpms says TPM_RC_FAILURE",
     },
     Exception {
+        commands: &[0x155, 0x15B],
+        engine: 0x083,
+        swtpm: 0x096,
+        reason: "a wrong hash algorithm is TPM_RC_HASH (Part 2 §9.27); libtpms takes HMAC for MAC and says TPM_RC_SYMMETRIC",
+    },
+    Exception {
         commands: &[],
         engine: ANY,
         swtpm: 0x902,
@@ -58,6 +64,11 @@ pub fn excuse(engine: &Exchange, swtpm: &Exchange) -> Option<&'static str> {
     let code = u32::from_be_bytes(code.try_into().ok()?);
     let (one, number) = split(engine.rc());
     let (two, other) = split(swtpm.rc());
+    if one == 0x082 && number & 0x800 != 0 && exclusive_without_audit(engine) {
+        return Some(
+            "auditExclusive or auditReset without audit is TPM_RC_ATTRIBUTES (Part 2 §8.4); libtpms does not look",
+        );
+    }
     RESPONSE_CODES
         .iter()
         .find(|it| {
@@ -67,6 +78,32 @@ pub fn excuse(engine: &Exchange, swtpm: &Exchange) -> Option<&'static str> {
                 && (it.engine == ANY || number == other || two == 0)
         })
         .map(|it| it.reason)
+}
+
+/// Whether a session of the command has auditExclusive or auditReset, and not audit.
+fn exclusive_without_audit(exchange: &Exchange) -> bool {
+    sessions(&exchange.command)
+        .unwrap_or_default()
+        .iter()
+        .any(|attributes| attributes & 0x80 == 0 && attributes & 0x06 != 0)
+}
+
+/// The attributes of the command's sessions.
+fn sessions(bytes: &[u8]) -> Option<Vec<u8>> {
+    let code = u32::from_be_bytes(bytes.get(6..10)?.try_into().ok()?);
+    let at = 10 + 4 * command(code)?.handles;
+    let size = u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?) as usize;
+    let mut area = bytes.get(at + 4..at + 4 + size)?;
+    let mut all = Vec::new();
+    while !area.is_empty() {
+        let nonce = usize::from(u16::from_be_bytes(area.get(4..6)?.try_into().ok()?));
+        all.push(*area.get(6 + nonce)?);
+        let value = usize::from(u16::from_be_bytes(
+            area.get(7 + nonce..9 + nonce)?.try_into().ok()?,
+        ));
+        area = area.get(9 + nonce + value..)?;
+    }
+    Some(all)
 }
 
 /// A response code without its number, and the number.

@@ -47,6 +47,7 @@ const ALGS: &[u16] = &[
 ];
 
 const CONTEXT_LOAD: u32 = 0x161;
+const FLUSH_CONTEXT: u32 = 0x165;
 
 /// A copy of a valid command with one thing wrong. What it saves goes to `scratch`.
 pub fn near_valid(rng: &mut Rng, valid: &Step, scratch: Slot) -> Step {
@@ -68,6 +69,13 @@ pub fn near_valid(rng: &mut Rng, valid: &Step, scratch: Slot) -> Step {
             .map(|it| Piece::Flip(Box::new(it), bit))
             .collect();
         step.label = format!("bit {bit} flipped");
+        return step;
+    }
+    if step.code == FLUSH_CONTEXT {
+        // Which object a transient handle means is a TPM's own affair.
+        let handle = rng.pick(HANDLES);
+        step.params = vec![Piece::Int(handle.to_be_bytes().to_vec())];
+        step.label = format!("handle {handle:#x}");
         return step;
     }
     let label = match rng.below(10) {

@@ -196,7 +196,7 @@ pub fn code(exchange: &Exchange) -> u32 {
 
 fn sides(config: &Config, segment: u64) -> Result<[Side; 2]> {
     let subject: Box<dyn Backend> = match config.subject {
-        Subject::Engine => Box::new(Engine::new(config.seed ^ segment)),
+        Subject::Engine => Box::new(Engine::after_one_cycle(config.seed ^ segment)),
         Subject::Swtpm => Box::new(Swtpm::start()?),
     };
     Ok([Side::new(subject), Side::new(Box::new(Swtpm::start()?))])
@@ -414,6 +414,13 @@ pub fn show(subject: &Exchange, reference: &Exchange) -> String {
             exchange.rc(),
             hex(exchange.response.get(10..).unwrap_or(&[]))
         );
+        if exchange.plain != exchange.response {
+            let _ = writeln!(
+                text,
+                "    decrypted      {}",
+                hex(exchange.plain.get(10..).unwrap_or(&[]))
+            );
+        }
     }
     text
 }

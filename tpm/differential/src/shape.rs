@@ -235,8 +235,8 @@ impl Cursor<'_> {
                 self.sized()
             }
             "t" => {
-                self.free(8)?;
-                self.clock_info()
+                self.free(16)?; // time and clock
+                self.skip(9) // resetCount, restartCount, safe
             }
             "H" => self.list(|it| {
                 let alg = it.u16()?;

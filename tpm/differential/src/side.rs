@@ -18,6 +18,8 @@ const SESSIONS: u16 = 0x8002;
 const NV_READ_PUBLIC: u32 = 0x169;
 const GET_CAPABILITY: u32 = 0x17A;
 const FLUSH_CONTEXT: u32 = 0x165;
+const SEQUENCE_COMPLETE: u32 = 0x13E;
+const EVENT_SEQUENCE_COMPLETE: u32 = 0x185;
 const RETRY: [u8; 4] = [0, 0, 9, 0x22];
 const DECRYPT: u8 = 0x20;
 const ENCRYPT: u8 = 0x40;
@@ -113,6 +115,8 @@ impl Side {
             }
         }
         self.sessions.clear();
+        self.values
+            .retain(|_, value| !matches!(value[..], [0x80 | 2 | 3, _, _, _]));
         Ok(exchanges)
     }
 
@@ -328,6 +332,7 @@ impl Side {
                 self.sessions.remove(&auth.slot);
             }
         }
+        self.forget_flushed(step);
         for (part, slot) in &step.saves {
             let range = match part {
                 Part::Handle => Some(10..14),
@@ -340,6 +345,21 @@ impl Side {
         }
         if let Some(start) = &step.start {
             self.begin(start, exchange);
+        }
+    }
+
+    /// A handle that is no more is not used again: two TPMs may give its number to different objects.
+    fn forget_flushed(&mut self, step: &Step) {
+        match (step.code, &step.params[..], step.handles.last()) {
+            (FLUSH_CONTEXT, [Piece::Slot(slot)], _) => {
+                self.values.remove(slot);
+            }
+            (SEQUENCE_COMPLETE | EVENT_SEQUENCE_COMPLETE, _, Some(handle)) => {
+                if let HandleValue::Slot(slot) = handle.value {
+                    self.values.remove(&slot);
+                }
+            }
+            _ => {}
         }
     }
 

@@ -37,7 +37,7 @@ pub fn lifecycle(b: &mut Builder<'_>) {
     let mut object = if b.rng.chance(40) {
         let hierarchy = b.hierarchy();
         b.primary(hierarchy, &template, &auth, &data)
-    } else if b.rng.chance(20) {
+    } else if b.rng.chance(20) && !matches!(kind, Kind::Derive(_)) {
         b.known(kind, &auth)
     } else {
         let blob = b.create(&storage, &template, &auth, &data);
@@ -118,10 +118,7 @@ fn use_object(b: &mut Builder<'_>, object: &Object) {
 pub fn derivation(b: &mut Builder<'_>) {
     b.maybe_hmac(25);
     let auth = b.secret();
-    let known = b.rng.chance(15);
-    let parent = if known {
-        b.known(Kind::Derive(SHA256), &[])
-    } else if b.rng.chance(65) {
+    let parent = if b.rng.chance(65) {
         b.primary(OWNER, &Template::new(Kind::Derive(SHA256)), &[], &[])
     } else {
         b.world.storage.clone()
@@ -134,7 +131,7 @@ pub fn derivation(b: &mut Builder<'_>) {
         Template::new(kind)
     };
     if derived && b.rng.chance(80) {
-        template.attributes |= FIXED_PARENT | if known { 0 } else { FIXED_TPM };
+        template.attributes |= FIXED_PARENT | FIXED_TPM;
     }
     let mut public = template.public();
     if derived {
@@ -280,10 +277,11 @@ pub fn import(b: &mut Builder<'_>) {
     let curve = b.rng.pick(&[3, 4]);
     let parent = imported(b, &storage, &Template::known(Kind::Storage(curve)), b"par");
     let rsa = b.rng.chance(40);
-    let kind = if rsa {
-        Kind::DecryptRsa(NULL, SHA256)
-    } else {
-        Kind::any(b.rng)
+    let kind = match Kind::any(b.rng) {
+        _ if rsa => Kind::DecryptRsa(NULL, SHA256),
+        // libtpms makes the unique field of symmetric parents another way than Part 1 §24.5.3.2.
+        Kind::Derive(alg) => Kind::Hmac(alg),
+        kind => kind,
     };
     let mut template = Template::known(kind);
     if b.rng.chance(20) {
