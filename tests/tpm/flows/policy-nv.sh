@@ -36,6 +36,13 @@ done
 for bad in eq:0103 neq:0102 sgt:0102 ugt:ff00 slt:ff00 ult:0102 sge:0103 uge:0103 sle:0101 ule:0101 bs:0003 bc:0002; do
     refused 0x126 compare session.ctx ${bad%:*} ${bad#*:}
 done
+step "two negative numbers: the larger rest is the lesser number"
+unhex 8102 >negative
+tpm nvwrite -Q -C o -i negative $index
+compare session.ctx sgt 8103
+compare session.ctx slt 8101
+compare session.ctx slt 0001
+refused 0x126 compare session.ctx sgt 8101
 tpm flushcontext session.ctx
 
 step "the index has less than the sealed bound"

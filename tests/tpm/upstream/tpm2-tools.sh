@@ -17,6 +17,8 @@ commit=137ab2a46004da03652ab410178670c25cfe090c
 source=${TPM2_TOOLS_SOURCE:-https://github.com/tpm2-software/tpm2-tools}
 kind=${1:?tpm-server or swtpm}
 shift
+# shellcheck source=wrapper.bash
+. "$(dirname "$0")/wrapper.bash"
 root=$(realpath "$(dirname "$0")/../../..")
 target=${CARGO_TARGET_DIR:-$root/target}
 logs=${LOGS:-$target/tpm-upstream}/tpm2-tools-$kind
@@ -35,15 +37,7 @@ fi
 case $kind in
 swtpm) export TPM2_SIM=swtpm ;;
 tpm-server)
-    server=${TPM_SERVER:-$target/debug/macadamia-tpm-server}
-    mkdir "$work/real"
-    ln -s "$(realpath "$server")" "$work/real/tpm_server"
-    cat >"$work/bin/tpm_server" <<END
-#!/bin/sh
-# tpm_server -port N, with a state of its own in the present folder
-exec $work/real/tpm_server --mssim-port "\$2" --state "\$PWD/tpm-state"
-END
-    chmod +x "$work/bin/tpm_server"
+    make_wrapper "${TPM_SERVER:-$target/debug/macadamia-tpm-server}" "$work"
     export TPM2_SIM=tpm_server
     ;;
 *) echo "neither tpm-server nor swtpm: $kind" >&2; exit 2 ;;

@@ -18,13 +18,15 @@ commit=3e322563de9f833e0c879ed5d7311784f2e6ebfc
 source=${TPM2_TSS_SOURCE:-https://github.com/tpm2-software/tpm2-tss}
 kind=${1:?tpm-server or swtpm}
 shift
+# shellcheck source=wrapper.bash
+. "$(dirname "$0")/wrapper.bash"
 root=$(realpath "$(dirname "$0")/../../..")
 target=${CARGO_TARGET_DIR:-$root/target}
 logs=${LOGS:-$target/tpm-upstream}/tpm2-tss-$kind
 build=${BUILD:-$target/tpm-upstream/tpm2-tss-$version}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-mkdir -p "$logs" "$work/bin"
+mkdir -p "$logs"
 
 if [ ! -f "$build/build/Makefile" ]; then
     git clone --quiet --bare "$source" "$work/source"
@@ -48,12 +50,7 @@ case $kind in
 swtpm) tcti=swtpm ;;
 tpm-server)
     tcti=mssim
-    server=$(realpath "${TPM_SERVER:-$target/debug/macadamia-tpm-server}")
-    cat >"$work/bin/tpm_server" <<END
-#!/bin/sh
-exec $server --mssim-port "\$2" --state "\$PWD/tpm-state"
-END
-    chmod +x "$work/bin/tpm_server"
+    make_wrapper "${TPM_SERVER:-$target/debug/macadamia-tpm-server}" "$work"
     ;;
 *) echo "neither tpm-server nor swtpm: $kind" >&2; exit 2 ;;
 esac

@@ -64,9 +64,13 @@ impl Operation {
     /// Whether `a` and `b`, of one length, are as the operation says. The first byte is the highest.
     fn holds(self, a: &[u8], b: &[u8]) -> bool {
         let unsigned = a.cmp(b);
-        // In two's complement a set sign bit makes the lesser number.
+        // Part 2 §6.8 does not say how a negative number looks. Of two of them, TPMs in use call the one with the larger
+        // rest the lesser, and tpm2-tools' own test of TPM2_PolicyNV wants that.
         let sign = |n: &[u8]| n.first().is_some_and(|byte| byte & 0x80 != 0);
-        let signed = sign(b).cmp(&sign(a)).then(unsigned);
+        let signed = match (sign(a), sign(b)) {
+            (true, true) => unsigned.reverse(),
+            (a, b) => b.cmp(&a).then(unsigned),
+        };
         let bits = |f: fn(u8, u8) -> bool| a.iter().zip(b).all(|(a, b)| f(*a, *b));
         match self.0 {
             0x00 => unsigned == Ordering::Equal,
