@@ -268,7 +268,7 @@ impl Permanent {
         reset_count: 0,
         total_reset_count: 0,
         max_counter: 0,
-        audit_hash: HashAlg::Sha256,
+        audit_hash: HashAlg::Sha512,
         audit_counter: 0,
         // TPM2_SetCommandCodeAuditStatus itself, always.
         audit_commands: [0, 0, 0, 0, 1 << 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],

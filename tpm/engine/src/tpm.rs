@@ -10,6 +10,7 @@ use crate::limits;
 use crate::pcr::{self, BANK_ALGS, BANKS};
 use crate::persist;
 use crate::platform::Platform;
+use crate::startup;
 use crate::state::{Mode, State};
 
 /// A TPM on a platform.
@@ -18,8 +19,8 @@ pub struct Tpm<P: Platform> {
     state: Box<State>,
     /// The parameters of a command whose first is encrypted, while it runs.
     scratch: Box<Packet>,
-    /// The measurement between _TPM_Hash_Start and _TPM_Hash_End, in each bank's algorithm.
-    measurement: Option<[Hasher; BANKS]>,
+    /// The measurement between _TPM_Hash_Start and _TPM_Hash_End, in each bank's algorithm, and whether it is the H-CRTM's.
+    measurement: Option<(bool, [Hasher; BANKS])>,
 }
 
 /// The longest command and the longest response, in bytes.
@@ -75,33 +76,43 @@ impl<P: Platform> Tpm<P> {
     /// the D-RTM after it.
     pub fn hash_start(&mut self) {
         if self.state.mode != Mode::Failure {
-            self.measurement = Some(BANK_ALGS.map(Hasher::new));
+            let hcrtm = self.state.mode == Mode::Initialized;
+            self.measurement = Some((hcrtm, BANK_ALGS.map(Hasher::new)));
             self.state.established = true;
         }
     }
 
     /// _TPM_Hash_Data.
     pub fn hash_data(&mut self, data: &[u8]) {
-        for hasher in self.measurement.iter_mut().flatten() {
-            hasher.update(data);
+        for (_, hashers) in &mut self.measurement {
+            for hasher in hashers {
+                hasher.update(data);
+            }
         }
     }
 
     /// _TPM_Hash_End.
     pub fn hash_end(&mut self) {
-        let Some(hashers) = self.measurement.take() else {
+        let Some((hcrtm, hashers)) = self.measurement.take() else {
             return;
         };
         let s = &mut *self.state;
-        let pcr = if s.mode == Mode::Initialized {
-            // PCR 0 starts from the locality of the H-CRTM.
-            s.pcr.zero(pcr::HCRTM_PCR, 4);
-            s.drtm = true;
-            pcr::HCRTM_PCR
-        } else {
-            s.pcr.drtm_reset();
-            s.reset.pcr_counter = s.reset.pcr_counter.wrapping_add(1);
-            pcr::DRTM_PCR
+        let pcr = match (hcrtm, s.mode) {
+            (true, Mode::Initialized) => {
+                // PCR 0 starts from the locality of the H-CRTM.
+                s.pcr.zero(pcr::HCRTM_PCR, 4);
+                s.drtm = true;
+                pcr::HCRTM_PCR
+            }
+            (false, Mode::Running) => {
+                s.pcr.drtm_reset();
+                s.reset.pcr_counter = s.reset.pcr_counter.wrapping_add(1);
+                s.reset.restart_count = s.reset.restart_count.wrapping_add(1);
+                startup::not_orderly(s);
+                pcr::DRTM_PCR
+            }
+            // TPM2_Startup came in between: the sequence has no effect.
+            _ => return,
         };
         for (alg, hasher) in BANK_ALGS.iter().zip(hashers) {
             s.pcr.extend(*alg, pcr, &hasher.finish());

@@ -54,8 +54,13 @@ impl AuthArea<'_> {
             known: None,
         };
         self.audit_session(s, info, &mut rp)?;
-        if let Some(cp) = &self.command_audit {
-            let hash = s.perm.audit_hash;
+        let hash = s.perm.audit_hash;
+        // A command that changes the algorithm is not audited (Part 3 §21.1).
+        if let Some(cp) = self
+            .command_audit
+            .as_ref()
+            .filter(|cp| cp.len() == hash.size())
+        {
             audit::extend(s, cp, rp.get(hash));
         }
         Ok(rp)
