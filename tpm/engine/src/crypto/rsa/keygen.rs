@@ -12,13 +12,14 @@
 //! favours primes behind wide gaps, by less than a bit of their thousand. That d exceeds 2^(nlen/2) needs no test: with
 //! an e of 32 bits it fails only if p−1 and q−1 share a factor of nearly all their bits.
 //!
-//! Time: the search is not constant time, and how many candidates fell depends on the stream. What is done with the
-//! candidate that is kept is.
+//! Time: the search is not constant time, and how many candidates fell depends on the stream; an observer sees the same
+//! search each time a primary key is generated anew. What is done with the candidate that is kept is constant time.
 
 use crypto_bigint::Uint;
 use zeroize::Zeroize;
 
-use super::montgomery::{Limbs, Modulus, from_bytes, multiply, sub, to_bytes};
+use super::montgomery::Modulus;
+use super::number::{Limbs, from_bytes, multiply, sub, to_bytes};
 use super::sieve::{LENGTH, Sieve, remainder};
 use super::{MAX_MODULUS_SIZE, MAX_PRIME_SIZE};
 use crate::buf::{Buf, Secret};

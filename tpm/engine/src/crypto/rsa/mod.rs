@@ -11,6 +11,7 @@
 
 mod keygen;
 mod montgomery;
+mod number;
 pub mod padding;
 mod private;
 mod sieve;
@@ -26,7 +27,8 @@ pub use padding::{
 pub use private::PrivateKey;
 
 use super::{CryptoError, Result};
-use montgomery::{Limbs, Modulus, enter_public, from_bytes, sub, to_bytes};
+use montgomery::{Modulus, enter_public};
+use number::{Limbs, from_bytes, sub, to_bytes};
 
 /// Bytes of the longest modulus.
 pub const MAX_MODULUS_SIZE: usize = 384;

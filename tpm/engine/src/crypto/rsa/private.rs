@@ -4,7 +4,8 @@ use crypto_bigint::{NonZero, Odd, Uint};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::montgomery::{Limbs, Modulus, divide_exact, from_bytes, multiply, sub, to_bytes};
+use super::montgomery::Modulus;
+use super::number::{Limbs, divide_exact, from_bytes, multiply, sub, to_bytes};
 use super::{below, check_public, raise};
 use crate::crypto::drbg::Rng;
 use crate::crypto::{CryptoError, Result};

@@ -13,9 +13,8 @@ use crypto_bigint::modular::{FixedMontyForm, FixedMontyParams};
 use crypto_bigint::{NonZero, Odd, Uint};
 use proptest::prelude::*;
 
-use super::montgomery::{
-    Limbs, Modulus, divide_exact, enter_public, from_bytes, multiply, sub, to_bytes,
-};
+use super::montgomery::{Modulus, enter_public};
+use super::number::{Limbs, divide_exact, from_bytes, multiply, sub, to_bytes};
 use super::sieve::{LENGTH, Sieve, remainder};
 
 /// Limbs that are often all zeros or all ones, where carries go wrong.
