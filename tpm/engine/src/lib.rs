@@ -21,6 +21,7 @@ mod commands;
 mod context;
 mod da;
 mod dispatch;
+mod ek;
 mod entity;
 mod nv;
 mod object;
@@ -34,4 +35,5 @@ mod state;
 mod ticket;
 mod tpm;
 
+pub use ek::EndorsementKey;
 pub use tpm::Tpm;

@@ -280,7 +280,7 @@ impl Permanent {
         startup_locality: 0,
         clock: 0,
         clock_safe: true,
-        derivation_version: 1,
+        derivation_version: crate::object::primary::VERSION,
     };
 }
 

@@ -6,12 +6,14 @@ use zeroize::Zeroize;
 
 use crate::crypto::hash::Hasher;
 use crate::dispatch::{self, Packet};
+use crate::ek::{self, EndorsementKey};
 use crate::limits;
 use crate::pcr::{self, BANK_ALGS, BANKS};
 use crate::persist;
 use crate::platform::Platform;
 use crate::startup;
 use crate::state::{Mode, State};
+use crate::types::Public;
 
 /// A TPM on a platform.
 pub struct Tpm<P: Platform> {
@@ -21,6 +23,7 @@ pub struct Tpm<P: Platform> {
     scratch: Box<Packet>,
     /// The measurement between _TPM_Hash_Start and _TPM_Hash_End, in each bank's algorithm, and whether it is the H-CRTM's.
     measurement: Option<(bool, [Hasher; BANKS])>,
+    endorsement_keys: ek::Cache,
 }
 
 /// The longest command and the longest response, in bytes.
@@ -35,6 +38,7 @@ impl<P: Platform> Tpm<P> {
             state,
             scratch: Box::new([0; MAX_COMMAND_SIZE]),
             measurement: None,
+            endorsement_keys: ek::Cache::default(),
         }
     }
 
@@ -52,6 +56,13 @@ impl<P: Platform> Tpm<P> {
     /// The platform.
     pub const fn platform(&mut self) -> &mut P {
         &mut self.platform
+    }
+
+    /// The public area of an endorsement key, as TPM2_CreatePrimary gives it from the EK Credential Profile's template:
+    /// the identity of this TPM until TPM2_ChangeEPS. Nothing where the state could not be read. The first call for an
+    /// RSA key takes tens of milliseconds.
+    pub fn endorsement_key(&mut self, key: EndorsementKey) -> Option<&Public> {
+        self.endorsement_keys.public(&self.state, key)
     }
 
     /// Executes `command` at `locality` and returns the response. Everything is allowed as a command.

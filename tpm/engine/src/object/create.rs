@@ -66,7 +66,10 @@ pub(crate) fn key(
             if data.len() > most {
                 return Err(Rc::SIZE);
             }
-            draw_or(data, public.name_alg.map_or(0, HashAlg::size), rng)
+            // Part 1 §24.7.5.1 says the digest of nameAlg; every TPM that follows the reference code takes the scheme's, and
+            // derived keys are to be the same everywhere.
+            let alg = scheme.hash.or(public.name_alg);
+            draw_or(data, alg.map_or(0, HashAlg::size), rng)
         }
     }
 }

@@ -8,6 +8,8 @@ pub(crate) mod primary;
 pub(crate) mod saved;
 pub(crate) mod secret;
 pub(crate) mod store;
+#[cfg(test)]
+mod tests;
 pub(crate) mod wrap;
 
 use alloc::boxed::Box;

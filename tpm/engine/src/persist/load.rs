@@ -72,7 +72,7 @@ fn read(s: &mut State, platform: &mut dyn Platform) -> Result<bool> {
     let whole = permanent
         && s.nv.is_whole()
         && (s.perm.shutdown == Shutdown::State) == s.orderly_record
-        && s.perm.derivation_version == 1;
+        && s.perm.derivation_version == crate::object::primary::VERSION;
     if !whole {
         return Err(Rc::FAILURE);
     }
