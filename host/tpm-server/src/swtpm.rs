@@ -368,7 +368,7 @@ fn set_state(device: &mut Device, kind: u32, blob: &[u8]) -> u32 {
 
 fn info(flags: u64, offset: u32) -> Vec<u8> {
     const PARTS: [&str; 3] = [
-        r#""TPMSpecification":{"family":"2.0","level":0,"revision":185}"#,
+        r#""TPMSpecification":{"family":"2.0","level":0,"revision":164}"#,
         r#""TPMAttributes":{"manufacturer":"id:4D43444D","version":"id:00010000","model":"macadamia"}"#,
         r#""TPMFeatures":{"RSAKeySizes":[2048,3072]}"#,
     ];

@@ -246,6 +246,27 @@ fn the_control_channel_answers_as_swtpm_does() {
 }
 
 #[test]
+fn the_control_channel_describes_the_engine_that_is_there() {
+    let device = device();
+    let info = talk(Channel::Control, &device, &words(&[18, 0, 3, 0, 0]));
+    let info = String::from_utf8_lossy(&info[12..]).into_owned();
+    engine(&device, 0, &STARTUP);
+    let property = |property: u32| {
+        let get = [0x8001_0000, 0x0016_0000, 0x017a_0000, 0x0006_0000];
+        let mut command = words(&get)[..14].to_vec();
+        command.extend(words(&[property, 1]));
+        let response = engine(&device, 0, &command);
+        u32::from_be_bytes(response[23..27].try_into().unwrap())
+    };
+    let revision = format!("\"revision\":{}}}", property(0x102));
+    let manufacturer = format!("\"id:{:08X}\"", property(0x105));
+    let version = format!("\"id:{:08X}\"", property(0x10b));
+    for part in [revision, manufacturer, version] {
+        assert!(info.contains(&part), "{part} in {info}");
+    }
+}
+
+#[test]
 fn a_locality_request_may_have_one_byte_or_four() {
     let device = device();
     for piece in [1, 2, 4096] {
