@@ -18,12 +18,20 @@ pub(crate) const fn lockout_auth_usable(s: &State) -> bool {
     s.perm.da.lockout_auth_enabled
 }
 
-/// Must come before the first look at an authorization value that is subject to the protection: notes in the store that there
-/// was one. So who makes the store fail, or cuts the power, before a failure is counted has one counted at the next start.
+/// Must come before a look at an authorization value that is subject to the protection, so that who makes the store fail, or cuts
+/// the power, before a failure is counted has gained nothing. The first use since the start is noted in the store, and counts as
+/// a failure if the end is not orderly. lockoutAuth has failed, as far as the store knows, until the command is through.
 ///
 /// # Errors
-/// FAILURE: it cannot be noted.
-pub(crate) fn before_use(s: &mut State, platform: &mut dyn Platform) -> Result<()> {
+/// FAILURE: the store does not work.
+pub(crate) fn before_use(s: &mut State, platform: &mut dyn Platform, lockout: bool) -> Result<()> {
+    if lockout {
+        failed(s, true);
+        let noted = persist::commit(s, platform);
+        s.perm.da.lockout_auth_enabled = true;
+        s.dirty.permanent();
+        return noted;
+    }
     if s.perm.da.used {
         return Ok(());
     }

@@ -5,10 +5,11 @@ use crate::command_table::{HandleKind, Role};
 use crate::limits::{MAX_ACTIVE_SESSIONS, MAX_LOADED_OBJECTS, PCR_COUNT};
 use crate::nv::{NvIndex, nt};
 use crate::object::Slot;
+use crate::platform::Platform;
 use crate::rc::{Rc, Result};
 use crate::state::{Policy, State};
 use crate::types::{Digest, HashAlg, NvAttributes, ObjectAttributes, cc, hr, rh};
-use crate::{pcr, startup};
+use crate::{pcr, persist, startup};
 
 /// Whether a command whose table says `kind` takes `handle` at all.
 pub(crate) const fn is_kind(kind: HandleKind, handle: u32) -> bool {
@@ -242,20 +243,39 @@ pub(crate) fn pin(s: &State, handle: u32) -> Option<(u32, u32)> {
     Some((u32::from_be_bytes(*count), u32::from_be_bytes(*limit)))
 }
 
-/// Counts the use of a PIN index' authorization value (Part 1 §34.2.6.6): a PIN Pass index counts successes, a PIN Fail
-/// index the failures since the last success.
-pub(crate) fn count_pin(s: &mut State, handle: u32, success: bool) {
+/// Before a look at the authorization value of an index: a PIN Fail index counts a failure (Part 1 §34.2.6.6), and the store knows
+/// it, so that making the store fail does not help to guess.
+///
+/// # Errors
+/// AUTH_UNAVAILABLE: it was used too often, or is not written; FAILURE: the store does not work.
+pub(crate) fn before_pin(s: &mut State, platform: &mut dyn Platform, handle: u32) -> Result<()> {
+    if !s.nv.get(handle).is_some_and(is_pin) {
+        return Ok(());
+    }
+    let (count, limit) = pin(s, handle).ok_or(Rc::AUTH_UNAVAILABLE)?;
+    if count >= limit {
+        return Err(Rc::AUTH_UNAVAILABLE);
+    }
+    if s.nv.get(handle).map(NvIndex::kind) != Some(nt::PIN_FAIL) {
+        return Ok(());
+    }
+    set_pin(s, handle, count.saturating_add(1));
+    persist::commit(s, platform)
+}
+
+/// The authorization value of an index was right: a PIN Pass index counts that, a PIN Fail index forgets its failures.
+pub(crate) fn after_pin(s: &mut State, handle: u32) {
     let kind = s.nv.get(handle).map(NvIndex::kind);
-    let Some((old, _)) = pin(s, handle) else {
-        return;
-    };
-    let new = match (kind, success) {
-        (Some(nt::PIN_PASS), true) | (Some(nt::PIN_FAIL), false) => old.saturating_add(1),
-        (Some(nt::PIN_FAIL), true) => 0,
-        _ => return,
-    };
+    match (kind, pin(s, handle)) {
+        (Some(nt::PIN_PASS), Some((count, _))) => set_pin(s, handle, count.saturating_add(1)),
+        (Some(nt::PIN_FAIL), Some(_)) => set_pin(s, handle, 0),
+        _ => {}
+    }
+}
+
+fn set_pin(s: &mut State, handle: u32, count: u32) {
     if let Some(index) = s.nv.get_mut(handle) {
-        index.write(0, &new.to_be_bytes(), &mut s.dirty);
+        index.write(0, &count.to_be_bytes(), &mut s.dirty);
     }
     // The command may still fail, but of an orderly index what a shutdown wrote is not true any more.
     startup::not_orderly(s);

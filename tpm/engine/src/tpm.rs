@@ -120,6 +120,8 @@ impl<P: Platform> Tpm<P> {
                 s.reset.pcr_counter = s.reset.pcr_counter.wrapping_add(1);
                 s.reset.restart_count = s.reset.restart_count.wrapping_add(1);
                 startup::not_orderly(s);
+                // A store that fails is failure mode.
+                let _ = persist::commit(s, &mut self.platform);
                 pcr::DRTM_PCR
             }
             // TPM2_Startup came in between: the sequence has no effect.

@@ -307,6 +307,10 @@ impl<'a> AuthArea<'a> {
         } else if !entity::auth_value_available(s, entity, code, role) {
             return Err(Rc::AUTH_UNAVAILABLE);
         }
+        let pin = include_auth && hr::of(entity) == hr::NV_INDEX;
+        if pin {
+            entity::before_pin(s, platform, entity)?;
+        }
         let result = if is_password {
             let given = entity::stripped(session.auth);
             if ct_eq(given, entity::auth_value(s, entity)) {
@@ -317,8 +321,8 @@ impl<'a> AuthArea<'a> {
         } else {
             self.check_hmac(s, command, n)
         };
-        if include_auth && hr::of(entity) == hr::NV_INDEX {
-            entity::count_pin(s, entity, result.is_ok());
+        if pin && result.is_ok() {
+            entity::after_pin(s, entity);
         }
         result
     }
@@ -377,7 +381,7 @@ fn check_lockout(s: &mut State, platform: &mut dyn Platform, lockout_auth: bool)
     if !usable {
         return Err(Rc::LOCKOUT);
     }
-    da::before_use(s, platform)
+    da::before_use(s, platform, lockout_auth)
 }
 
 fn read_session<'a>(s: &State, r: &mut Reader<'a>, n: usize) -> Result<AuthSession<'a>> {

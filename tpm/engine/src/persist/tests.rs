@@ -84,7 +84,8 @@ fn a_store_of_another_version_or_with_a_broken_record_is_left_alone() {
     let mut platform = Memory::default();
     power_on(&mut platform);
     let good = platform.store.clone();
-    let mut spoil = |change: &dyn Fn(&mut BTreeMap<u32, Vec<u8>>)| {
+    type Store = BTreeMap<u32, Vec<u8>>;
+    let mut spoil = |change: fn(&mut Store)| {
         let mut bad = good.clone();
         change(&mut bad);
         platform.store = bad.clone();
@@ -93,12 +94,12 @@ fn a_store_of_another_version_or_with_a_broken_record_is_left_alone() {
         assert_eq!(platform.commits, commits);
         assert_eq!(platform.store, bad);
     };
-    spoil(&|store| store.get_mut(&PERMANENT).unwrap()[1] = 2);
-    spoil(&|store| store.get_mut(&PERMANENT).unwrap().push(0));
-    spoil(&|store| drop(store.get_mut(&PERMANENT).unwrap().pop()));
-    spoil(&|store| drop(store.insert(77, Vec::new())));
-    spoil(&|store| drop(store.insert(0x0100_0001, std::vec![0; 9])));
-    spoil(&|store| {
+    spoil(|store| store.get_mut(&PERMANENT).unwrap()[1] = 2);
+    spoil(|store| store.get_mut(&PERMANENT).unwrap().push(0));
+    spoil(|store| store.get_mut(&PERMANENT).unwrap().truncate(9));
+    spoil(|store| drop(store.insert(77, Vec::new())));
+    spoil(|store| drop(store.insert(0x0100_0001, std::vec![0; 9])));
+    spoil(|store| {
         drop((
             store.remove(&PERMANENT),
             store.insert(0x4100_0001, std::vec![0]),

@@ -101,6 +101,30 @@ fn a_store_that_fails_does_not_help_who_guesses() {
 }
 
 #[test]
+fn a_store_that_fails_does_not_help_who_guesses_lockout_auth() {
+    for guess in [&b"no"[..], b""] {
+        let mut machine = prepared();
+        machine.host().fail = true;
+        assert_eq!(machine.auth(0x139, &[LOCKOUT], guess, &[]), Err(FAILURE));
+        machine.host().fail = false;
+        machine.cycle(false).unwrap();
+        machine.auth(0x139, &[LOCKOUT], b"", &[]).unwrap();
+        machine.cycle(false).unwrap();
+        machine.auth(0x139, &[LOCKOUT], b"", &[]).unwrap();
+        // It fails after the attempt is in the store.
+        machine.host().last = Some(1);
+        assert_eq!(
+            machine.auth(0x139, &[LOCKOUT], guess, &[]),
+            Err(FAILURE),
+            "either is refused"
+        );
+        machine.host().last = None;
+        machine.cycle(false).unwrap();
+        assert_eq!(machine.auth(0x139, &[LOCKOUT], b"", &[]), Err(LOCKED_OUT));
+    }
+}
+
+#[test]
 fn setting_the_clock_heals_nothing() {
     let mut machine = prepared();
     assert_eq!(attempt(&mut machine, b"no"), Err(AUTH_FAIL));

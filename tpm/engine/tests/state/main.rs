@@ -50,6 +50,8 @@ pub struct Host {
     pub store: BTreeMap<u32, Vec<u8>>,
     pub commits: usize,
     pub fail: bool,
+    /// Commits that still succeed.
+    pub last: Option<usize>,
     pub now: u64,
     pub presence: bool,
     seed: u64,
@@ -74,9 +76,10 @@ impl Platform for Host {
         Ok(())
     }
     fn commit(&mut self, changes: &[Change<'_>]) -> Result<(), StoreError> {
-        if self.fail {
+        if self.fail || self.last == Some(0) {
             return Err(StoreError);
         }
+        self.last = self.last.map(|last| last - 1);
         self.commits += 1;
         for change in changes {
             match change.value {
@@ -98,6 +101,7 @@ pub type Response = Result<Vec<u8>, u32>;
 
 impl Machine {
     /// A new TPM after Startup(CLEAR).
+    #[allow(clippy::new_without_default, reason = "a test's fixture")]
     pub fn new() -> Machine {
         let mut machine = Machine::off();
         machine.startup(false).unwrap();

@@ -333,6 +333,18 @@ fn a_pin_index_counts_the_use_of_its_value() {
     }
     assert_eq!(by_value(&mut machine, b"pin"), Err(0x12F));
     assert_eq!(machine.property(0x20E), 0, "no dictionary attack");
+    write(&mut machine, &[0, 0, 0, 0, 0, 0, 0, 2], 0).unwrap();
+    for guess in [&b"no"[..], b"pin"] {
+        machine.host().fail = true;
+        assert_eq!(by_value(&mut machine, guess), Err(FAILURE), "no guessing");
+        machine.host().fail = false;
+        machine.cycle(false).unwrap();
+    }
+    machine.host().last = Some(1);
+    assert_eq!(by_value(&mut machine, b"pin"), Err(FAILURE));
+    machine.host().last = None;
+    machine.cycle(false).unwrap();
+    assert_eq!(pins(&mut machine)[3], 1, "counted");
     undefine(&mut machine).unwrap();
 
     define(&mut machine, attributes | PIN_PASS, 8).unwrap();
