@@ -26,7 +26,7 @@ make_wrapper() {
     cat >"$folder/bin/tpm_server" <<END
 #!/bin/sh
 cp $folder/state "\$PWD/tpm-state"
-exec $folder/real/tpm_server --mssim-port "\$2" --state "\$PWD/tpm-state"
+exec $folder/real/tpm_server --mssim-port "\$2" --state "\$PWD/tpm-state" --durability none
 END
     chmod +x "$folder/bin/tpm_server"
 }

@@ -210,7 +210,8 @@ impl Tpm {
     /// The server chooses its ports and says which.
     fn start_server(program: &Path, state: &Path, log: &Path) -> Result<Tpm> {
         let child = Command::new(program)
-            .args(["--mssim-port", "0", "--state"])
+            // Nothing of it is wanted after the flow, so it need not wait for the disk.
+            .args(["--durability", "none", "--mssim-port", "0", "--state"])
             .arg(state.join("state"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
