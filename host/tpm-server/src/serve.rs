@@ -315,7 +315,12 @@ impl Listener {
 impl Source for Stream {
     fn receive(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         match self {
-            Stream::Tcp(stream) => stream.read(bytes),
+            Stream::Tcp(stream) => {
+                // Clients write a command in two parts. Theirs waits for the acknowledgement of the first, which would
+                // be held back for 40 ms. The option lasts for a while only; without it things are slow, not wrong.
+                let _ = rustix::net::sockopt::set_tcp_quickack(&*stream, true);
+                stream.read(bytes)
+            }
             Stream::Unix(stream) => stream.read(bytes),
         }
     }
