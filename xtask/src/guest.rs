@@ -102,7 +102,7 @@ pub fn module(linux: &Path, name: &str) -> Result<Vec<u8>> {
 }
 
 /// The first file below `folder`, in the order of names, whose name `wanted` accepts.
-fn find(folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Option<PathBuf> {
+pub fn find(folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Option<PathBuf> {
     let mut entries: Vec<PathBuf> = fs::read_dir(folder)
         .ok()?
         .flatten()

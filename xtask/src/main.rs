@@ -11,6 +11,7 @@ mod elf;
 mod figures;
 mod guest;
 mod host;
+mod kernel;
 mod monitor;
 mod packages;
 mod paths;

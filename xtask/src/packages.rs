@@ -102,6 +102,40 @@ pub const LIBTPMS: Bundle<'static> = Bundle {
     version: Version::Newest,
 };
 
+/// The source of the same kernel.
+pub const LINUX_SOURCE: Bundle<'static> = Bundle {
+    name: "linux-source",
+    suites: KERNEL.suites,
+    package: "linux-source",
+    follow: &["linux-source-"],
+    version: Version::Newest,
+};
+
+/// What a kernel is built with, besides the compiler.
+pub const KERNEL_TOOLS: [Tool; 6] = [
+    XZ,
+    Tool {
+        program: "make",
+        package: "make",
+    },
+    Tool {
+        program: "flex",
+        package: "flex",
+    },
+    Tool {
+        program: "bison",
+        package: "bison",
+    },
+    Tool {
+        program: "bc",
+        package: "bc",
+    },
+    Tool {
+        program: "/usr/include/gelf.h",
+        package: "libelf-dev",
+    },
+];
+
 /// What a guest uses its TPM with. The libraries come with the first two.
 pub const TPM_GUEST: [Bundle<'static>; 4] = [
     tpm_guest("tpm2-tools", "tpm2-tools", &["lib", "zlib1g"]),

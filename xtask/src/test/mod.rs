@@ -58,7 +58,7 @@ pub fn test(paths: &Paths, options: &TestOptions) -> Result<ExitCode> {
     flows.retain(wanted);
     let stage = stage::Stage::default();
     let mut boots = boots::steps(paths, &stage, options.long);
-    boots.extend(tpm_guest::steps(paths, &stage, &options.tpm));
+    boots.extend(tpm_guest::steps(paths, &stage, &options.tpm, options.long));
     boots.retain(wanted);
     if options.list {
         for step in static_checks.iter().chain(&flows).chain(&boots) {

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::apt;
 use crate::cpio::Archive;
 use crate::guest;
+use crate::kernel;
 use crate::packages;
 use crate::paths::Paths;
 use crate::qemu::{self, Machine};
@@ -56,10 +57,28 @@ const DEBIAN: [&str; 5] = [
 const FIRST: &str = "persistent objects";
 const SECOND: &str = "sealed before power-off";
 
-/// The boots of Debian's kernel.
-pub fn steps<'a>(paths: &'a Paths, stage: &'a Stage, tpm: &'a TpmOptions) -> Vec<Step<'a>> {
+/// What the boot of the kernel with trusted keys must claim besides.
+const TRUSTED: [&str; 5] = [
+    "hardware random numbers",
+    "kernel sessions",
+    "trusted key",
+    "trusted key with password",
+    "trusted key with PCR policy",
+];
+
+/// All boots with a TPM. The kernel with trusted keys is built from source, so it is for the long test.
+pub fn steps<'a>(
+    paths: &'a Paths,
+    stage: &'a Stage,
+    tpm: &'a TpmOptions,
+    long: bool,
+) -> Vec<Step<'a>> {
     let guest = TpmGuest { paths, stage, tpm };
-    vec![Step::new("TPM guest, TIS and CRB", move |_| guest.debian())]
+    let mut steps = vec![Step::new("TPM guest, TIS and CRB", move |_| guest.debian())];
+    if long {
+        steps.push(Step::new("TPM guest, trusted keys", move |_| guest.trusted_keys()).alone());
+    }
+    steps
 }
 
 #[derive(Clone, Copy)]
@@ -97,6 +116,27 @@ impl TpmGuest<'_> {
             claims += expected.len();
         }
         Ok(Verdict::Passed(format!("{claims} claims")))
+    }
+
+    /// A boot of a kernel with trusted keys and with sessions of its own.
+    fn trusted_keys(&self) -> Result<Verdict> {
+        let (kernel, initrd) = {
+            let _lock = self.paths.lock()?;
+            let linux = apt::obtain(self.paths, &packages::KERNEL)?.root;
+            (kernel::obtain(self.paths)?, self.initrd(&linux)?)
+        };
+        let server = Server::new(&self.tpm.program(self.paths)?)?;
+        let running = server.start()?;
+        let files = (kernel.as_path(), initrd.as_path());
+        let outcome = self.boot(files, &running, "tpm-tis", "tpm_tis", "trusted")?;
+        let expected: Vec<&str> = ALWAYS
+            .iter()
+            .chain(&TRUSTED)
+            .copied()
+            .chain([FIRST])
+            .collect();
+        check(self.paths, &outcome, &expected)?;
+        Ok(Verdict::Passed(format!("{} claims", expected.len())))
     }
 
     fn boot(
