@@ -75,10 +75,10 @@ impl Drbg {
                     *to = *from;
                 }
                 w.zeroize();
-                bytes.zeroize();
+                bytes.as_mut_slice().zeroize();
                 data.add(&Seed::small(1));
             }
-            data.0.zeroize();
+            data.0.as_mut_slice().zeroize();
             self.step();
         }
     }
@@ -110,7 +110,7 @@ impl Drbg {
         self.v.add(&Seed::small(self.counter));
         self.counter = self.counter.saturating_add(1);
         h.zeroize();
-        bytes.zeroize();
+        bytes.as_mut_slice().zeroize();
     }
 }
 
@@ -164,8 +164,8 @@ impl Rng for Drbg {
 
 impl Drop for Drbg {
     fn drop(&mut self) {
-        self.v.0.zeroize();
-        self.c.0.zeroize();
+        self.v.0.as_mut_slice().zeroize();
+        self.c.0.as_mut_slice().zeroize();
     }
 }
 

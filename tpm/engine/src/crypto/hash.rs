@@ -240,11 +240,12 @@ impl Hasher {
 
 impl Drop for Hasher {
     fn drop(&mut self) {
-        self.buffer.zeroize();
+        // As slices, all at once; an array goes element by element.
+        self.buffer.as_mut_slice().zeroize();
         match &mut self.state {
-            State::Sha1(words) => words.zeroize(),
-            State::Sha256(words) => words.zeroize(),
-            State::Sha512(words) => words.zeroize(),
+            State::Sha1(words) => words.as_mut_slice().zeroize(),
+            State::Sha256(words) => words.as_mut_slice().zeroize(),
+            State::Sha512(words) => words.as_mut_slice().zeroize(),
         }
     }
 }

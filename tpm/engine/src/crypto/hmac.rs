@@ -50,7 +50,7 @@ impl Hmac {
         };
         let inner = start(0x36);
         let outer = start(0x36 ^ 0x5c);
-        block.zeroize();
+        block.as_mut_slice().zeroize();
         Hmac { inner, outer }
     }
 
