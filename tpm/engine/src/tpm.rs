@@ -95,7 +95,7 @@ impl<P: Platform> Tpm<P> {
 
     /// _TPM_Hash_Data.
     pub fn hash_data(&mut self, data: &[u8]) {
-        for (_, hashers) in &mut self.measurement {
+        if let Some((_, hashers)) = &mut self.measurement {
             for hasher in hashers {
                 hasher.update(data);
             }

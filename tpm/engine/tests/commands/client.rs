@@ -76,7 +76,7 @@ impl Client {
         self.plain(0x144, &[], &[0, 0]).unwrap();
     }
 
-    fn run(&mut self, bytes: &[u8]) -> Answer {
+    pub fn run(&mut self, bytes: &[u8]) -> Answer {
         let mut response = [0; 4096];
         let response = self.tpm.execute(self.locality, bytes, &mut response);
         assert_eq!(u32_at(response, 2) as usize, response.len());
@@ -131,7 +131,7 @@ impl Client {
     }
 }
 
-fn packet(tag: u16, code: u32, body: &[u8]) -> Vec<u8> {
+pub fn packet(tag: u16, code: u32, body: &[u8]) -> Vec<u8> {
     let mut bytes = tag.to_be_bytes().to_vec();
     bytes.extend((10 + body.len() as u32).to_be_bytes());
     bytes.extend(code.to_be_bytes());

@@ -8,5 +8,9 @@
 )]
 
 mod client;
+mod dispatch;
 mod measurements;
+mod policies;
 mod primitives;
+mod sessions;
+mod speed;
