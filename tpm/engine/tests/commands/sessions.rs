@@ -1,6 +1,5 @@
 //! Sessions as a client sees them: it computes every key, HMAC and digest itself (Part 1 §16.6, §17, §18).
 
-use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
 use crate::client::{Client, NULL, OWNER, hex, sized, take_sized, u32_at};
@@ -29,10 +28,15 @@ pub fn sha(parts: &[&[u8]]) -> Vec<u8> {
     Sha256::digest(parts.concat()).to_vec()
 }
 
+/// HMAC-SHA256 of a key that is no longer than a block (RFC 2104).
 fn mac(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
-    mac.update(&parts.concat());
-    mac.finalize().into_bytes().to_vec()
+    let pad = |byte: u8| -> Vec<u8> {
+        let key = key.iter().copied().chain(std::iter::repeat(0));
+        key.take(64).map(|k| k ^ byte).collect()
+    };
+    assert!(key.len() <= 64);
+    let inner = sha(&[&pad(0x36), &parts.concat()]);
+    sha(&[&pad(0x5C), &inner])
 }
 
 /// KDFa with SHA-256.
