@@ -35,8 +35,8 @@ pub struct Memory {
     rng: Rng,
     start: Instant,
     records: BTreeMap<u32, Vec<u8>>,
-    /// How often something was committed.
-    pub commits: u64,
+    allocated: fn() -> usize,
+    own_heap: isize,
 }
 
 impl Memory {
@@ -46,13 +46,19 @@ impl Memory {
             rng: Rng::new(seed, 0xE17),
             start: Instant::now(),
             records: BTreeMap::new(),
-            commits: 0,
+            allocated: || 0,
+            own_heap: 0,
         }
     }
 
-    /// The bytes that its own records take: none of the engine's memory.
-    pub fn stored(&self) -> usize {
-        self.records.values().map(Vec::capacity).sum()
+    /// From now on it tells its heap from the engine's; `allocated` tells the heap of the process.
+    pub fn count(&mut self, allocated: fn() -> usize) {
+        self.allocated = allocated;
+    }
+
+    /// The bytes that it allocated since.
+    pub fn own_heap(&self) -> isize {
+        self.own_heap
     }
 }
 
@@ -75,9 +81,9 @@ impl Platform for Memory {
     }
 
     fn commit(&mut self, changes: &[Change<'_>]) -> Result<(), StoreError> {
+        let before = (self.allocated)() as isize;
         for change in changes {
             match change.value {
-                // In place where it can be: a growing heap must be the engine's own doing.
                 Some(value) => {
                     let record = self.records.entry(change.key).or_default();
                     record.clear();
@@ -88,7 +94,7 @@ impl Platform for Memory {
                 }
             }
         }
-        self.commits += 1;
+        self.own_heap += (self.allocated)() as isize - before;
         Ok(())
     }
 }
@@ -116,6 +122,11 @@ impl Engine {
         engine.run(0, b"\x80\x01\0\0\0\x0C\0\0\x01\x45\0\0");
         engine.tpm.init();
         engine
+    }
+
+    /// The buffer of the last response.
+    pub fn response(&self) -> &[u8] {
+        &self.response[..]
     }
 
     /// Executes a command without copying the response.

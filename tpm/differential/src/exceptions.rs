@@ -16,6 +16,8 @@ pub struct Exception {
     pub reason: &'static str,
 }
 
+const PCR_RESET: u32 = 0x13D;
+const LOCALITY: u32 = 0x907;
 const ANY: u32 = u32::MAX;
 
 /// Permitted differences of response codes.
@@ -45,6 +47,12 @@ pub const RESPONSE_CODES: &[Exception] = &[
         reason: "a wrong hash algorithm is TPM_RC_HASH (Part 2 §9.27); libtpms takes HMAC for MAC and says TPM_RC_SYMMETRIC",
     },
     Exception {
+        commands: &[0x12A],
+        engine: 0,
+        swtpm: 0x14B,
+        reason: "the engine has more room for NV indices",
+    },
+    Exception {
         commands: &[],
         engine: ANY,
         swtpm: 0x902,
@@ -67,6 +75,11 @@ pub fn excuse(engine: &Exchange, swtpm: &Exchange) -> Option<&'static str> {
     if one == 0x082 && number & 0x800 != 0 && exclusive_without_audit(engine) {
         return Some(
             "auditExclusive or auditReset without audit is TPM_RC_ATTRIBUTES (Part 2 §8.4); libtpms does not look",
+        );
+    }
+    if code == PCR_RESET && engine.locality == 4 && one == 0 && two == LOCALITY {
+        return Some(
+            "libtpms says in TPM_PT_PCR_RESET_L4 that locality 4 resets PCR 17 to 22, and refuses it",
         );
     }
     RESPONSE_CODES

@@ -74,7 +74,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         None => run_differential(&cli.run),
         Some(Command::Run(run)) => run_differential(&run),
-        Some(Command::Fuzz(it)) => fuzz::fuzz(Duration::from_secs(it.seconds), it.seed, &|| {
+        Some(Command::Fuzz(it)) => fuzz::fuzz(Duration::from_secs(it.seconds), it.seed, || {
             HEAP.allocated()
         })
         .map(|line| {

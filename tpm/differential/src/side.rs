@@ -94,6 +94,14 @@ impl Side {
         }
     }
 
+    /// Any bytes.
+    ///
+    /// # Errors
+    /// As [`Side::act`].
+    pub fn raw(&mut self, locality: u8, command: &[u8]) -> Result<Vec<u8>> {
+        self.backend.execute(locality, command)
+    }
+
     fn flush_all(&mut self) -> Result<Vec<Exchange>> {
         let mut exchanges = Vec::new();
         // Transient objects, loaded sessions, saved sessions.
