@@ -16,6 +16,7 @@ pub struct Exception {
     pub reason: &'static str,
 }
 
+const SEQUENCE_UPDATE: u32 = 0x15C;
 const PCR_RESET: u32 = 0x13D;
 const LOCALITY: u32 = 0x907;
 const ANY: u32 = u32::MAX;
@@ -72,6 +73,11 @@ pub fn excuse(engine: &Exchange, swtpm: &Exchange) -> Option<&'static str> {
     let code = u32::from_be_bytes(code.try_into().ok()?);
     let (one, number) = split(engine.rc());
     let (two, other) = split(swtpm.rc());
+    if code == SEQUENCE_UPDATE && engine.rc() == 0x189 && swtpm.rc() == 0x1C9 {
+        return Some(
+            "SequenceUpdate of what is no sequence: libtpms counts the handle among the parameters",
+        );
+    }
     if one == 0x082 && number & 0x800 != 0 && exclusive_without_audit(engine) {
         return Some(
             "auditExclusive or auditReset without audit is TPM_RC_ATTRIBUTES (Part 2 §8.4); libtpms does not look",
@@ -135,6 +141,7 @@ const OWN_PROPERTIES: &[u32] = &[
     0x10A, 0x10B, 0x10C, // type, firmware version
     0x10F, // at least so many persistent objects
     0x116, 0x117, // counters, size of an NV index
+    0x118, // memory: where persistent objects are
     0x119, // time between two commits of the clock
     0x11A, // hash of contexts: internal
     0x121, 0x122, // size of contexts: internal

@@ -229,7 +229,7 @@ pub(crate) static COMMANDS: &[CommandInfo] = &[
     row(cc::PCR_READ, &[], 0, commands::integrity::pcr_read),
     row(cc::POLICY_PCR, &[(K::Policy, R::None)], DECRYPT, commands::policy::policy_pcr),
     row(cc::POLICY_RESTART, &[(K::Policy, R::None)], 0, commands::start_session::policy_restart),
-    row(cc::READ_CLOCK, &[], NO_SESSIONS, commands::clock::read_clock),
+    row(cc::READ_CLOCK, &[], 0, commands::clock::read_clock),
     row(cc::PCR_EXTEND, &[(K::PcrOrNull, R::User)], NV, commands::integrity::pcr_extend),
     row(cc::PCR_SET_AUTH_VALUE, &[(K::Pcr, R::User)], DECRYPT, commands::integrity::pcr_set_auth_value),
     row(cc::NV_CERTIFY, &[(K::ObjectOrNull, R::User), (K::NvAuth, R::User), (K::NvIndex, R::None)], DECRYPT | ENCRYPT, commands::attestation::nv_certify),

@@ -334,8 +334,10 @@ impl<'a> Builder<'a> {
         );
         // The hash algorithm of the command audit is the implementation's choice.
         let owner = self.hierarchy_auth(OWNER);
-        let params = vec![u16(SHA256), u32(0), u32(0)];
-        self.cmd(0x140, vec![OWNER.into()], &[&owner], params);
+        for alg in [SHA384, SHA256] {
+            let params = vec![u16(alg), u32(0), u32(0)];
+            self.cmd(0x140, vec![OWNER.into()], &[&owner], params);
+        }
         self.storage();
     }
 

@@ -70,7 +70,8 @@ pub fn sequences(b: &mut Builder<'_>) {
     for _ in 0..2 {
         let alg = b.alg();
         let hierarchy = b.hierarchy();
-        let mut data = b.rng.some_bytes(300);
+        let most = b.rng.pick(&[300, 300, 5]);
+        let mut data = b.rng.some_bytes(most);
         if b.rng.chance(15) {
             data.splice(0..0, [0xFF, 0x54, 0x43, 0x47]); // TPM_GENERATED_VALUE: no ticket
         }
@@ -82,7 +83,8 @@ pub fn sequences(b: &mut Builder<'_>) {
         b.plain(0x186, vec![], start).saves = vec![(Part::Handle, slot)];
         let handle = sequence(slot);
         for _ in 0..b.rng.below(3) {
-            let data = b.data(500);
+            let most = b.rng.pick(&[500, 500, 5]);
+            let data = b.data(most);
             b.cmd(0x15C, vec![handle.clone()], &[&auth], vec![data]);
         }
         let last = b.data(100);

@@ -97,7 +97,7 @@ pub(crate) fn rsa_decrypt(cx: &mut Context<'_>) -> Result<()> {
     let scheme = rsa_scheme(object, wanted)?;
     let key = object.rsa.as_ref().ok_or(Rc::KEY.handle(1))?;
     if cipher.len() != key.size() {
-        return Err(Rc::SIZE.param(1));
+        return Err(Rc::SIZE);
     }
     let rng = &mut s.drbg;
     let message: Secret<MAX_RSA_BYTES> = match (scheme.alg, scheme.hash) {

@@ -76,7 +76,10 @@ fn list<T>(
 
 /// TPM2_GetCapability. It works in failure mode too.
 pub(crate) fn get_capability(cx: &mut Context<'_>) -> Result<()> {
-    let capability: u32 = cx.params.get()?;
+    let capability = cx.params.with(|r| match r.u32()? {
+        capability @ (cap::ALGS..=cap::ACT | cap::VENDOR_PROPERTY) => Ok(capability),
+        _ => Err(Rc::VALUE),
+    })?;
     let property: u32 = cx.params.get()?;
     let wanted: u32 = cx.params.get()?;
     cx.params.end()?;

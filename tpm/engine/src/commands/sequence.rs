@@ -161,16 +161,6 @@ pub(crate) fn sequence_complete(cx: &mut Context<'_>) -> Result<()> {
         Some(sequence) if !matches!(sequence.kind, SequenceKind::Event(_)) => sequence.clone(),
         _ => return Err(Rc::MODE.handle(1)),
     };
-    // Nothing but the last part came: it is the first too, and may be short.
-    if let SequenceKind::Hash {
-        first: first @ true,
-        ticket,
-        ..
-    } = &mut sequence.kind
-    {
-        *first = false;
-        *ticket = is_foreign(&data);
-    }
     if let SequenceKind::Hash { .. } = &sequence.kind
         && hierarchy != rh::NULL
         && !cx.s.hierarchy_enabled(hierarchy)

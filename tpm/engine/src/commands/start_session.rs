@@ -114,7 +114,11 @@ fn salt(cx: &mut Context<'_>, key: u32, encrypted: &[u8]) -> Result<secret::Seed
     if !object.has(ObjectAttributes::DECRYPT) {
         return Err(Rc::ATTRIBUTES.handle(1));
     }
-    secret::decrypt(cx, key, secret::SECRET, encrypted).map_err(|rc| rc.param(2))
+    secret::decrypt(cx, key, secret::SECRET, encrypted).map_err(|rc| match rc {
+        Rc::FAILURE => rc,
+        // Whatever is wrong with the ciphertext.
+        _ => Rc::VALUE.param(2),
+    })
 }
 
 /// Whether a session can be bound to `bind`: its authorization value must be one that not everybody knows.

@@ -119,7 +119,7 @@ impl NvIndex {
     pub fn write(&mut self, offset: usize, bytes: &[u8], dirty: &mut Dirty) {
         let end = offset.saturating_add(bytes.len());
         let first = !self.has(NvAttributes::WRITTEN);
-        if first && self.kind() == nt::ORDINARY {
+        if first && self.kind() == nt::ORDINARY && !self.has(NvAttributes::ORDERLY) {
             self.data.fill(0xFF);
         }
         let Some(place) = self.data.get_mut(offset..end) else {

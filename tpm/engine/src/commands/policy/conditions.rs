@@ -107,12 +107,17 @@ impl<'a> Condition<'a> {
         Ok(condition)
     }
 
+    /// What of `data` is compared with operand B.
+    fn operand_a<'d>(&self, data: &'d [u8], long: Rc) -> Result<&'d [u8]> {
+        data.get(usize::from(self.offset)..)
+            .ok_or(Rc::VALUE.param(2))?
+            .get(..self.operand.len())
+            .ok_or(long)
+    }
+
     /// Whether it holds for `data`; `long` is for an operand that does not fit behind the offset.
     fn check(&self, data: &[u8], long: Rc) -> Result<()> {
-        let rest = data
-            .get(usize::from(self.offset)..)
-            .ok_or(Rc::VALUE.param(2))?;
-        let a = rest.get(..self.operand.len()).ok_or(long)?;
+        let a = self.operand_a(data, long)?;
         if self.operation.holds(a, self.operand) {
             Ok(())
         } else {
@@ -152,8 +157,10 @@ pub(crate) fn policy_nv(cx: &mut Context<'_>) -> Result<()> {
 /// TPM2_PolicyCounterTimer.
 pub(crate) fn policy_counter_timer(cx: &mut Context<'_>) -> Result<()> {
     let condition = Condition::read(cx)?;
+    let info = build::<TIME_INFO>(|w| clock::put_time_info(cx.s, w))?;
+    // Unlike an index, what is compared has a size that a trial session can be held to as well.
+    condition.operand_a(&info, Rc::RANGE)?;
     if !is_trial(session(cx, 0)?) {
-        let info = build::<TIME_INFO>(|w| clock::put_time_info(cx.s, w))?;
         condition.check(&info, Rc::RANGE)?;
     }
     condition.extend(cx, 0, cc::POLICY_COUNTER_TIMER, &[])
