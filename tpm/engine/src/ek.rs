@@ -133,3 +133,80 @@ impl Cache {
         place.as_deref()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        reason = "a test that panics has failed"
+    )]
+
+    extern crate std;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::codec::to_buf;
+    use crate::persist::tests::Memory;
+    use crate::types::cc;
+    use crate::{Tpm, limits::MAX_COMMAND_SIZE};
+
+    fn run(tpm: &mut Tpm<Memory>, cc: u32, handle: Option<u32>, parameters: &[u8]) -> Vec<u8> {
+        let mut command = Vec::from([0x80, if handle.is_some() { 2 } else { 1 }]);
+        command.extend([0; 4]);
+        command.extend(cc.to_be_bytes());
+        if let Some(handle) = handle {
+            command.extend(handle.to_be_bytes());
+            command.extend(9u32.to_be_bytes());
+            command.extend(rh::PW.to_be_bytes());
+            command.extend([0, 0, 1, 0, 0]);
+        }
+        command.extend(parameters);
+        let len = command.len() as u32;
+        command[2..6].copy_from_slice(&len.to_be_bytes());
+        let mut response = [0; MAX_COMMAND_SIZE];
+        let response = tpm.execute(0, &command, &mut response);
+        assert_eq!(response[6..10], [0; 4], "{cc:#x}");
+        response.to_vec()
+    }
+
+    /// inSensitive, inPublic, outsideInfo and creationPCR of TPM2_CreatePrimary.
+    fn parameters(key: EndorsementKey) -> Vec<u8> {
+        let template = to_buf::<512>(&key.template()).unwrap();
+        let mut bytes = Vec::from([0, 4, 0, 0, 0, 0]);
+        bytes.extend((template.len() as u16).to_be_bytes());
+        bytes.extend(template.as_slice());
+        bytes.extend([0; 6]);
+        bytes
+    }
+
+    #[test]
+    fn an_endorsement_key_is_the_one_that_a_guest_gets_until_the_seed_changes() {
+        let mut tpm = Tpm::new(Memory::default());
+        let keys = [
+            EndorsementKey::EccP256,
+            EndorsementKey::EccP384,
+            EndorsementKey::Rsa2048,
+        ];
+        let before = keys.map(|key| tpm.endorsement_key(key).unwrap().clone());
+        run(&mut tpm, cc::STARTUP, None, &[0, 0]);
+        for (key, public) in keys.into_iter().zip(&before) {
+            assert_eq!(tpm.endorsement_key(key).unwrap(), public);
+            let response = run(
+                &mut tpm,
+                cc::CREATE_PRIMARY,
+                Some(rh::ENDORSEMENT),
+                &parameters(key),
+            );
+            let expected = to_buf::<512>(public).unwrap();
+            // Header, handle, size of the parameters, size of the public area.
+            assert_eq!(&response[20..20 + expected.len()], expected.as_slice());
+        }
+        run(&mut tpm, cc::CHANGE_EPS, Some(rh::PLATFORM), &[]);
+        for (key, public) in keys.into_iter().zip(&before).take(2) {
+            assert_ne!(tpm.endorsement_key(key).unwrap(), public);
+        }
+    }
+}

@@ -228,6 +228,7 @@ pub(crate) fn policy_available(s: &State, handle: u32, command: u32, role: Role)
 pub(crate) fn policy_required(s: &State, handle: u32, role: Role) -> bool {
     match role {
         Role::Dup => true,
+        Role::Admin if s.objects.sequence(handle).is_some() => false,
         Role::Admin => s
             .objects
             .get(handle)

@@ -9,6 +9,8 @@ pub(crate) mod saved;
 pub(crate) mod secret;
 pub(crate) mod store;
 #[cfg(test)]
+mod template_tests;
+#[cfg(test)]
 mod tests;
 pub(crate) mod wrap;
 

@@ -1,6 +1,8 @@
 //! Seeds and salts that are sent to a key: the labeled key encapsulation of Part 1 §43.10 (RSA: OAEP) and §44.7 (ECC:
 //! a Diffie-Hellman exchange with an ephemeral key, then KDFe).
 
+use zeroize::Zeroize;
+
 use crate::buf::{Buf, Secret};
 use crate::codec::{Reader, build};
 use crate::context::Context;
@@ -109,8 +111,11 @@ pub(crate) fn encrypt(
 }
 
 fn exchange(curve: ecc::Curve, d: &[u8], point: &Point) -> Result<Secret<MAX_ECC_BYTES>> {
-    let shared = ecc::mul(curve, d, point).map_err(|_| Rc::ECC_POINT)?;
-    Ok(Secret::from_slice(&shared.x)?)
+    let mut shared = ecc::mul(curve, d, point).map_err(|_| Rc::ECC_POINT)?;
+    let x = Secret::from_slice(&shared.x)?;
+    shared.x.zeroize();
+    shared.y.zeroize();
+    Ok(x)
 }
 
 /// KDFe with x coordinates in the full length of the curve.

@@ -35,12 +35,12 @@ fn hex(text: &str) -> Vec<u8> {
         .collect()
 }
 
-const AES128: SymObject = SymObject {
+pub(super) const AES128: SymObject = SymObject {
     bits: 128,
     mode: Some(Mode::Cfb),
 };
 
-fn ecc(curve: Curve, attributes: A, symmetric: Option<SymObject>) -> Public {
+pub(super) fn ecc(curve: Curve, attributes: A, symmetric: Option<SymObject>) -> Public {
     Public {
         name_alg: Some(HashAlg::Sha256),
         attributes,
@@ -58,7 +58,7 @@ fn ecc(curve: Curve, attributes: A, symmetric: Option<SymObject>) -> Public {
     }
 }
 
-fn rsa(bits: u16, attributes: A, symmetric: Option<SymObject>) -> Public {
+pub(super) fn rsa(bits: u16, attributes: A, symmetric: Option<SymObject>) -> Public {
     Public {
         parameters: Parameters::Rsa {
             symmetric,
@@ -71,7 +71,7 @@ fn rsa(bits: u16, attributes: A, symmetric: Option<SymObject>) -> Public {
     }
 }
 
-fn keyed_hash(attributes: A, scheme: Scheme) -> Public {
+pub(super) fn keyed_hash(attributes: A, scheme: Scheme) -> Public {
     Public {
         parameters: Parameters::KeyedHash { scheme },
         unique: Unique::Digest(Buf::new()),
@@ -79,20 +79,20 @@ fn keyed_hash(attributes: A, scheme: Scheme) -> Public {
     }
 }
 
-fn cipher(attributes: A) -> Public {
+pub(super) fn cipher(attributes: A) -> Public {
     Public {
         parameters: Parameters::SymCipher { sym: AES128 },
         ..keyed_hash(attributes, Scheme::NULL)
     }
 }
 
-const OWN: A = A::FIXED_TPM
+pub(super) const OWN: A = A::FIXED_TPM
     .union(A::FIXED_PARENT)
     .union(A::SENSITIVE_DATA_ORIGIN)
     .union(A::USER_WITH_AUTH);
-const STORAGE: A = OWN.union(A::RESTRICTED).union(A::DECRYPT);
+pub(super) const STORAGE: A = OWN.union(A::RESTRICTED).union(A::DECRYPT);
 
-fn sensitive(kind: ObjectType, auth: &[u8], seed: &[u8], secret: &[u8]) -> Sensitive {
+pub(super) fn sensitive(kind: ObjectType, auth: &[u8], seed: &[u8], secret: &[u8]) -> Sensitive {
     Sensitive {
         kind,
         auth: Secret::from_slice(auth).unwrap(),
@@ -101,7 +101,7 @@ fn sensitive(kind: ObjectType, auth: &[u8], seed: &[u8], secret: &[u8]) -> Sensi
     }
 }
 
-fn object(public: Public, sensitive: Sensitive) -> Object {
+pub(super) fn object(public: Public, sensitive: Sensitive) -> Object {
     Object::assemble(public, Some(sensitive), Ancestor::Hierarchy(rh::OWNER)).unwrap()
 }
 
