@@ -1,8 +1,6 @@
 //! What a command's handler works on.
 
-use crate::auth::AuthArea;
 use crate::codec::{Params, Writer};
-use crate::command_table::CommandInfo;
 use crate::crypto::drbg::Drbg;
 use crate::limits::MAX_HANDLES;
 use crate::platform::Platform;
@@ -15,8 +13,6 @@ pub(crate) struct Context<'a> {
     pub s: &'a mut State,
     /// What is outside.
     pub platform: &'a mut dyn Platform,
-    /// The command's row of the table.
-    pub info: &'static CommandInfo,
     /// Where the command came from.
     pub locality: u8,
     /// The handle area, zero where there is none.
@@ -27,8 +23,6 @@ pub(crate) struct Context<'a> {
     pub out: Writer<'a>,
     /// The response's handle, for commands that return one.
     pub out_handle: u32,
-    /// The sessions of the command.
-    pub auth: &'a AuthArea<'a>,
 }
 
 impl Context<'_> {

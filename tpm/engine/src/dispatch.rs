@@ -167,13 +167,11 @@ fn run(
     let mut cx = Context {
         s: &mut *s,
         platform: &mut *platform,
-        info,
         locality,
         handles: command.handles,
         params: Params::new(params),
         out: Writer::new(response.get_mut(start..end).unwrap_or(&mut [])),
         out_handle: 0,
-        auth: &auth,
     };
     let result = (info.run)(&mut cx);
     let Context {

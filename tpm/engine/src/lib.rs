@@ -1,7 +1,14 @@
-//! A TPM 2.0 in safe Rust.
+#![doc = include_str!("../README.md")]
+//!
+//! # Rules of this crate
+//!
+//! 1. A command is foreign input. Nothing it can reach panics: the lints in `Cargo.toml` are the contract, each exception is argued where
+//!    it stands.
+//! 2. A handler reads all of its parameters, checks, and only then changes the state.
+//! 3. What a command changes is in the store before its response is out, in one commit.
+//! 4. Secrets are [`buf::Secret`]: overwritten when dropped, not printable, compared in constant time.
 #![no_std]
 #![forbid(unsafe_code)]
-#![allow(dead_code, reason = "until every command is there")]
 
 extern crate alloc;
 

@@ -467,16 +467,6 @@ impl Sessions {
             .map(|(handle, _)| handle)
     }
 
-    /// How many exist, loaded or saved.
-    pub const fn active_count(&self) -> u32 {
-        self.active.count_ones()
-    }
-
-    /// How many are loaded.
-    pub fn loaded_count(&self) -> usize {
-        self.slots.iter().flatten().count()
-    }
-
     /// TPM Restart and Resume: loaded sessions end, saved ones stay.
     pub fn flush_loaded(&mut self) {
         for slot in &mut self.slots {

@@ -200,8 +200,6 @@ pub struct State {
     pub drbg: Drbg,
     /// Records that differ from the store.
     pub dirty: Dirty,
-    /// Locality of the last _TPM_Hash_Start (or 0).
-    pub startup_locality: u8,
     /// Whether a _TPM_Hash sequence ran before Startup (H-CRTM), and whether D-RTM ran since.
     pub drtm: bool,
     /// The tpmEstablished flag.
@@ -326,7 +324,6 @@ impl State {
             clock: Clock::new(),
             drbg: Drbg::unseeded(),
             dirty: Dirty::new(),
-            startup_locality: 0,
             drtm: false,
             established: false,
             orderly: false,

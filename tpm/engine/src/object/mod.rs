@@ -277,11 +277,6 @@ impl Objects {
         }
     }
 
-    /// Whether a transient object or sequence is loaded under `handle`, or a persistent object exists.
-    pub fn exists(&self, handle: u32) -> bool {
-        self.slot(handle).is_some() || self.get(handle).is_some()
-    }
-
     /// What the transient `handle` stands for.
     pub fn transient(&self, handle: u32) -> Option<&Slot> {
         self.slot(handle)

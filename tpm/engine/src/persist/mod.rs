@@ -71,11 +71,6 @@ impl Dirty {
         self.keys.get(..self.len).unwrap_or(&[])
     }
 
-    /// Whether the store is up to date.
-    pub const fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// Forgets them.
     pub const fn clear(&mut self) {
         self.len = 0;
