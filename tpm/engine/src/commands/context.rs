@@ -9,7 +9,7 @@ use crate::object::saved::{Contents, Header, MAX_CONTEXT, OBJECT, SEQUENCE, ST_C
 use crate::object::{Slot, is_session, store};
 use crate::rc::{Rc, Result};
 use crate::state::Mode;
-use crate::types::{hr, rh};
+use crate::types::{Digest, hr, rh};
 
 /// TPM2_ContextSave.
 pub(crate) fn context_save(cx: &mut Context<'_>) -> Result<()> {
@@ -57,11 +57,12 @@ pub(crate) fn context_load(cx: &mut Context<'_>) -> Result<()> {
         Ok((header, r.sized_bytes(2 * MAX_CONTEXT)?))
     })?;
     cx.params.end()?;
-    let contents = header.open(cx.s, blob).map_err(|rc| match rc {
-        // As the oracle has it: the blob is no parameter.
-        Rc::INSUFFICIENT => rc,
-        _ => rc.param(1),
-    })?;
+    // A digest that cannot be read is an error without a number, as the oracle has it: the blob is not a parameter yet.
+    let mut r = Reader::new(blob);
+    let integrity: Digest = r.get()?;
+    let contents = header
+        .open(cx.s, &integrity, r.rest())
+        .map_err(|rc| rc.param(1))?;
     let mut r = Reader::new(&contents);
     if r.u64() != Ok(header.sequence) {
         // Authenticated, and yet not what was encrypted: Part 2 §14.5.

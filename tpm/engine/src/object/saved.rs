@@ -118,20 +118,18 @@ impl Header {
         Ok(())
     }
 
-    /// The contents of a context with the contextBlob `blob`, behind its sequence number.
+    /// The contents of a context, its sequence number in front, from what contextBlob holds.
     ///
     /// # Errors
-    /// INSUFFICIENT, SIZE, INTEGRITY.
-    pub(crate) fn open(&self, s: &State, blob: &[u8]) -> Result<Contents> {
-        let mut r = Reader::new(blob);
-        let integrity: Digest = r.get()?;
-        if integrity.len() != CONTEXT_HASH.size() || r.is_empty() {
+    /// SIZE, INTEGRITY.
+    pub(crate) fn open(&self, s: &State, integrity: &[u8], encrypted: &[u8]) -> Result<Contents> {
+        if integrity.len() != CONTEXT_HASH.size() || encrypted.is_empty() {
             return Err(Rc::SIZE);
         }
-        if !ct_eq(&integrity, &self.integrity(s, r.rest())) {
+        if !ct_eq(integrity, &self.integrity(s, encrypted)) {
             return Err(Rc::INTEGRITY);
         }
-        let mut contents = Contents::from_slice(r.rest())?;
+        let mut contents = Contents::from_slice(encrypted)?;
         self.crypt(s, false, contents.as_mut_slice())?;
         Ok(contents)
     }

@@ -321,7 +321,11 @@ fn a_context_loads_until_something_of_it_or_of_the_tpm_changes() {
     let mut r = Reader::new(&bytes);
     let read = Header::read(&mut r).unwrap();
     let blob = r.sized_bytes(2048).unwrap();
-    let open = |s: &State, header: Header, blob: &[u8]| header.open(s, blob).map(|c| c.to_vec());
+    let open = |s: &State, header: Header, blob: &[u8]| {
+        header
+            .open(s, &blob[2..66], &blob[66..])
+            .map(|c| c.to_vec())
+    };
     assert_eq!(&open(&s, read, blob).unwrap()[8..], b"contents");
     for at in 2..blob.len() {
         let mut other = blob.to_vec();
