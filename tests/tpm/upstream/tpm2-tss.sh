@@ -56,6 +56,7 @@ tpm-server)
 esac
 export PATH="$work/bin:$PATH"
 
+# configure keeps the PATH that it saw.
 # One after the other takes 15 minutes, most of it waiting for servers to start; side by side less.
 choice=()
 if [ $# != 0 ]; then
@@ -68,7 +69,7 @@ if [ $# != 0 ]; then
     choice=("TESTS=$tests")
 fi
 find "$build/build/test/integration" -name '*.trs' -delete
-make -C "$build/build" -k -j "${JOBS:-3}" check "INTEGRATION_TCTI=$tcti" "${choice[@]}" >"$logs/check.log" 2>&1 || :
+make -C "$build/build" -k -j "${JOBS:-3}" check "PATH=$PATH" "INTEGRATION_TCTI=$tcti" "${choice[@]}" >"$logs/check.log" 2>&1 || :
 
 for trs in "$build"/build/test/integration/*.trs; do
     name=$(basename "$trs" .trs)
