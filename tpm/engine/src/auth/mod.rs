@@ -294,12 +294,12 @@ impl<'a> AuthArea<'a> {
         }
         let code = command.info.cc;
         if is_policy {
+            if !entity::policy_available(s, entity, code, role) {
+                return Err(Rc::AUTH_UNAVAILABLE);
+            }
             if code == cc::POLICY_SECRET && !include_auth {
                 // Nothing would be proved.
                 return Err(Rc::MODE);
-            }
-            if !entity::policy_available(s, entity, code, role) {
-                return Err(Rc::AUTH_UNAVAILABLE);
             }
             policy::check(s, platform, command, self.state_of(s, n)?, entity, role)?;
         } else if entity::policy_required(s, entity, role) {
