@@ -509,7 +509,7 @@ fn a_salt_sent_to_an_ecc_key_makes_the_session_key() {
     let bad = [sized(ex), sized(ex)].concat();
     let parameters = [sized(&[0; 16]), sized(&bad), hex("00 0010 000B")].concat();
     let rc = tpm.plain(START, &[key, NULL], &parameters);
-    assert_eq!(rc, Err(0x2E7));
+    assert_eq!(rc, Err(0x2C4));
 }
 
 #[test]
