@@ -97,10 +97,9 @@ pub(crate) fn flush_context(cx: &mut Context<'_>) -> Result<()> {
     })?;
     cx.params.end()?;
     let was_there = if is_session(handle) {
-        // The octet of HMAC sessions stands for any session, as GetCapability lists them.
-        cx.s.sessions.flush(handle)
-            || hr::of(handle) == hr::HMAC_SESSION
-                && cx.s.sessions.flush(hr::index(handle) | hr::POLICY_SESSION)
+        // The kind of the session does not count (Part 3 §28.4.1).
+        let other = handle ^ hr::HMAC_SESSION ^ hr::POLICY_SESSION;
+        cx.s.sessions.flush(handle) || cx.s.sessions.flush(other)
     } else {
         cx.s.objects.flush(handle)
     };
