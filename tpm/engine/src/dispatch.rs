@@ -77,7 +77,7 @@ fn header(s: &State, r: &mut Reader<'_>, len: usize) -> Result<(bool, &'static C
         _ => return Err(Rc::BAD_TAG),
     };
     let size = r.u32()?;
-    if usize::try_from(size).ok() != Some(len) {
+    if usize::try_from(size).ok() != Some(len) || len > MAX_COMMAND_SIZE {
         return Err(Rc::COMMAND_SIZE);
     }
     let code = r.u32()?;

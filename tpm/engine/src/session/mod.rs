@@ -281,7 +281,8 @@ impl Sessions {
             *place = Place::Free;
         }
         self.active &= !1u64.wrapping_shl(hr::index(handle));
-        if self.exclusive == handle {
+        // A saved session can be named by a handle of the other kind.
+        if hr::index(self.exclusive) == hr::index(handle) {
             self.exclusive = 0;
         }
         true

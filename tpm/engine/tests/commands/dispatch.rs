@@ -146,3 +146,40 @@ fn an_error_is_ten_bytes_without_sessions() {
         .execute(0, &hex("0001 0000000A 0000017B"), &mut response);
     assert_eq!(answer, hex("00C4 0000000A 0000001E"));
 }
+
+#[test]
+fn measurements_of_roots_of_trust_begin_their_pcrs() {
+    let sha = |parts: &[&[u8]]| crate::sessions::sha(parts);
+    let read = |tpm: &mut Client, selection: &str| {
+        let selection = [hex("00000001 000B 03"), hex(selection)].concat();
+        let answer = tpm.plain(0x17E, &[], &selection).unwrap();
+        answer[answer.len() - 32..].to_vec()
+    };
+    let measure = |tpm: &mut Client| {
+        tpm.tpm.hash_start();
+        tpm.tpm.hash_data(b"co");
+        tpm.tpm.hash_data(b"de");
+        tpm.tpm.hash_end();
+    };
+    let mut tpm = Client::new();
+    assert_eq!(read(&mut tpm, "000002"), [0xFF; 32]);
+    measure(&mut tpm);
+    assert!(tpm.tpm.established());
+    let value = sha(&[&[0; 32], &sha(&[b"code"])]);
+    assert_eq!(read(&mut tpm, "000002"), value);
+    assert_eq!(read(&mut tpm, "000004"), [0; 32]);
+
+    tpm.tpm.init();
+    measure(&mut tpm);
+    tpm.plain(0x144, &[], &[0, 0]).unwrap();
+    let start = [&[0; 31][..], &[4]].concat();
+    let value = sha(&[&start, &sha(&[b"code"])]);
+    assert_eq!(read(&mut tpm, "010000"), value);
+
+    // Startup in between: it has no effect.
+    tpm.tpm.init();
+    tpm.tpm.hash_start();
+    tpm.plain(0x144, &[], &[0, 0]).unwrap();
+    tpm.tpm.hash_end();
+    assert_eq!(read(&mut tpm, "010000"), [0; 32]);
+}
