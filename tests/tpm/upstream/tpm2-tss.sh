@@ -62,16 +62,16 @@ choice=()
 if [ $# != 0 ]; then
     tests=
     for name in "$@"; do
-        for path in "$build"/build/test/integration/"$name".*int; do
-            [ -e "$path" ] && tests="$tests test/integration/$(basename "$path")"
+        for path in "$build"/build/test/*/"$name".*int; do
+            [ ! -e "$path" ] || tests="$tests ${path#"$build/build/"}"
         done
     done
     choice=("TESTS=$tests")
 fi
-find "$build/build/test/integration" -name '*.trs' -delete
+find "$build/build/test" -name '*.trs' -delete
 make -C "$build/build" -k -j "${JOBS:-3}" check "PATH=$PATH" "INTEGRATION_TCTI=$tcti" "${choice[@]}" >"$logs/check.log" 2>&1 || :
 
-for trs in "$build"/build/test/integration/*.trs; do
+for trs in "$build"/build/test/*/*.trs; do
     name=$(basename "$trs" .trs)
     log=${trs%.trs}.log
     [ ! -f "$log" ] || cp "$log" "$logs/"

@@ -172,7 +172,11 @@ pub(crate) fn get_capability(cx: &mut Context<'_>) -> Result<()> {
                 },
             )
         }
-        // No authenticated countdown timer exists, so none is a property.
+        // TPM_RH_ACT_0 to TPM_RH_ACT_F: no authenticated countdown timer exists.
+        cap::ACT if (0x4000_0110..=0x4000_011F).contains(&property) => {
+            w.u32(0);
+            false
+        }
         cap::ACT => return Err(Rc::VALUE.param(2)),
         _ => return Err(Rc::VALUE.param(1)),
     };
