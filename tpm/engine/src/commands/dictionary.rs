@@ -20,9 +20,9 @@ pub(crate) fn dictionary_attack_parameters(cx: &mut Context<'_>) -> Result<()> {
     let lockout_recovery = cx.params.get()?;
     cx.params.end()?;
     let da = &mut cx.s.perm.da;
-    if da.recovery_time == 0 {
-        // Time without protection heals nothing.
-        da.self_heal_timer = cx.s.clock.clock;
+    if recovery_time == 0 {
+        // Without protection there is nothing to count.
+        da.failed_tries = 0;
     }
     da.max_tries = max_tries;
     da.recovery_time = recovery_time;

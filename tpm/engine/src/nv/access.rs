@@ -77,7 +77,10 @@ pub(crate) fn check_public(public: &NvPublic, auth: u32) -> Result<()> {
         }
         _ => true,
     };
+    // Locked for ever once it is written, but not written after the next start: libtpms has it that one cannot have both.
+    let contradictory = has(A::CLEAR_STCLEAR | A::WRITEDEFINE);
     if !suits_kind
+        || contradictory
         || any(A::WRITTEN | A::READLOCKED | A::WRITELOCKED)
         || !any(A::PPREAD | A::OWNERREAD | A::AUTHREAD | A::POLICYREAD)
         || !any(A::PPWRITE | A::OWNERWRITE | A::AUTHWRITE | A::POLICYWRITE)

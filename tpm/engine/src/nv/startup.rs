@@ -19,21 +19,21 @@ impl NvStore {
         }
         for index in self.iter_mut() {
             let counter = index.kind() == nt::COUNTER;
-            let mut unlocked = A::READLOCKED;
-            if !index.has(A::WRITEDEFINE) || !index.has(A::WRITTEN) {
-                unlocked |= A::WRITELOCKED;
-            }
-            index.mark(unlocked, false, dirty);
             let lost =
                 index.has(A::CLEAR_STCLEAR) || kind == StartupKind::Reset && index.has(A::ORDERLY);
             if !counter && lost {
                 index.clear(dirty);
             }
+            // What is not written any more can be written again.
+            let mut unlocked = A::READLOCKED;
+            if !index.has(A::WRITEDEFINE) || !index.has(A::WRITTEN) {
+                unlocked |= A::WRITELOCKED;
+            }
+            index.mark(unlocked, false, dirty);
             if counter && index.has(A::ORDERLY) && !orderly {
                 // It may have counted as far as this since the store saw it.
-                if let Some(value) = index.number() {
-                    let most = value | u64::from(ORDERLY_COUNT);
-                    index.data.copy_from_slice(&most.to_be_bytes());
+                if let (Some(value), Some(place)) = (index.number(), index.data.first_chunk_mut()) {
+                    *place = (value | u64::from(ORDERLY_COUNT)).to_be_bytes();
                 }
             }
         }

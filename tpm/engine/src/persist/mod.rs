@@ -100,6 +100,8 @@ pub(crate) fn commit(s: &mut State, platform: &mut dyn Platform) -> Result<()> {
     done
 }
 
+// Not inlined: the frame of the many is only there when they are.
+#[inline(never)]
 fn write<const N: usize>(s: &mut State, platform: &mut dyn Platform) -> Result<()> {
     // Out of the state, so that the rest of it can be read meanwhile.
     let mut scratch = core::mem::take(&mut s.scratch);
@@ -119,7 +121,7 @@ fn write<const N: usize>(s: &mut State, platform: &mut dyn Platform) -> Result<(
             change.value = match *record {
                 Record::Gone => None,
                 Record::Data => s.nv.data(hr::NV_INDEX | hr::index(*key)),
-                Record::At(start, end) => scratch.get(start..end),
+                Record::At(start, end) => scratch.get(start as usize..end as usize),
             };
         }
         let changes = changes.get(..s.dirty.len).unwrap_or(&[]);
@@ -140,7 +142,7 @@ enum Record {
     /// The index' data as they stand in the state.
     Data,
     /// From there to there in the scratch buffer.
-    At(usize, usize),
+    At(u32, u32),
 }
 
 fn serialize(s: &State, key: u32, w: &mut Writer<'_>) -> Record {
@@ -163,7 +165,7 @@ fn serialize(s: &State, key: u32, w: &mut Writer<'_>) -> Record {
         _ => false,
     };
     if there {
-        Record::At(start, w.len())
+        Record::At(start as u32, w.len() as u32)
     } else {
         Record::Gone
     }

@@ -151,7 +151,9 @@ fn time_counts_over_an_orderly_power_cycle() {
 #[test]
 fn a_recovery_time_of_zero_turns_the_protection_off_and_no_tries_lock_at_once() {
     let mut machine = prepared();
+    assert_eq!(attempt(&mut machine, b"no"), Err(AUTH_FAIL));
     parameters(&mut machine, 1, 0, 0).unwrap();
+    assert_eq!(machine.property(TRIES), 0);
     for _ in 0..5 {
         assert_eq!(attempt(&mut machine, b"no"), Err(AUTH_FAIL));
     }

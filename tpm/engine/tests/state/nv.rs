@@ -103,6 +103,7 @@ fn what_cannot_be_defined_says_why() {
             8,
             ATTRIBUTES,
         ),
+        (PLAIN | CLEAR_STCLEAR | WRITEDEFINE, 8, ATTRIBUTES),
         (PLAIN | WRITTEN, 8, ATTRIBUTES),
         (PLAIN | READLOCKED, 8, ATTRIBUTES),
         (PLAIN | WRITELOCKED, 8, ATTRIBUTES),
