@@ -87,7 +87,7 @@ pub const COMMANDS: &[Command] = table! {
     0x156 Import 1 1 0 "b";
     0x157 Load 1 1 1 "b";
     0x158 Quote 1 1 0 "A S";
-    0x159 RSA_Decrypt 1 1 0 "B";
+    0x159 RSA_Decrypt 1 1 0 "b";
     0x15B HMAC_Start 1 1 1 "";
     0x15C SequenceUpdate 1 1 0 "";
     0x15D Sign 1 1 0 "S";

@@ -115,6 +115,8 @@ pub struct Pcrs {
     pub values: [[Digest; PCR_COUNT]; BANKS],
     /// Which PCRs each bank has since the last TPM Reset.
     pub allocated: [u32; BANKS],
+    /// Whether TPM2_PCR_Allocate was used since TPM2_Startup.
+    pub reallocated: bool,
 }
 
 impl Pcrs {
@@ -123,11 +125,13 @@ impl Pcrs {
         Pcrs {
             values: [const { [const { Digest::new() }; PCR_COUNT] }; BANKS],
             allocated: DEFAULT_BANKS,
+            reallocated: false,
         }
     }
 
     /// Sets the values that TPM2_Startup sets. `hcrtm`: PCR 0 already holds an H-CRTM measurement.
     pub fn startup(&mut self, kind: StartupKind, locality: u8, hcrtm: bool) {
+        self.reallocated = false;
         for (bank, alg) in BANK_ALGS.iter().enumerate() {
             for pcr in 0..PCR_COUNT {
                 let kept = kind == StartupKind::Resume && bit(SAVED, pcr)

@@ -66,9 +66,9 @@ pub(crate) fn startup(s: &mut State, state: bool, locality: u8) -> Result<()> {
 /// TPM2_Shutdown(STATE) or (CLEAR).
 ///
 /// # Errors
-/// TYPE: the PCR banks change at the next TPM Reset, so it must be one.
+/// TYPE: PCRs were allocated, so that a TPM Reset must be next (Part 3 §22.5.1: even where nothing changes).
 pub(crate) fn shutdown(s: &mut State, state: bool) -> Result<()> {
-    if state && s.perm.pcr_allocated != s.pcr.allocated {
+    if state && s.pcr.reallocated {
         return Err(Rc::TYPE.param(1));
     }
     s.perm.shutdown = if state {

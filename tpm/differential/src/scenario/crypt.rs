@@ -34,7 +34,8 @@ pub fn rsa(b: &mut Builder<'_>) {
         let mut params = vec![Piece::Slot(cipher)];
         params.extend(scheme);
         params.push(b2(label));
-        b.cmd(0x159, vec![key.handle.clone()], &[b"rsa"], params);
+        let step = b.cmd(0x159, vec![key.handle.clone()], &[b"rsa"], params);
+        step.exact = true;
         if b.rng.chance(30) {
             let mut random = b.rng.bytes(256);
             random[0] &= 0x7F;

@@ -143,10 +143,9 @@ pub(crate) fn quote(cx: &mut Context<'_>) -> Result<()> {
     cx.params.end()?;
     let signer = signer(cx, 0, wanted, 2)?;
     cx.s.pcr.filter(&mut selections);
-    let value = signer
-        .scheme
-        .hash
-        .map_or_else(Digest::new, |hash| cx.s.pcr.composite(hash, &selections));
+    // Nothing says how to digest the PCRs where neither a key nor a scheme is given.
+    let hash = signer.scheme.hash.ok_or(Rc::SCHEME.param(2))?;
+    let value = cx.s.pcr.composite(hash, &selections);
     attest(cx, &signer, st::ATTEST_QUOTE, &qualifying, |w, _| {
         w.put(&selections);
         w.put(&value);
@@ -253,13 +252,13 @@ pub(crate) fn nv_certify(cx: &mut Context<'_>) -> Result<()> {
             w.put(&value);
         });
     }
-    if usize::from(size) > MAX_NV_BUFFER {
-        return Err(Rc::VALUE.param(3));
-    }
     let contents: Buf<MAX_NV_BUFFER> = {
         let data = cx.s.nv.data(index).ok_or(Rc::NV_UNINITIALIZED)?;
-        let rest = data.get(usize::from(offset)..).ok_or(Rc::VALUE.param(4))?;
-        Buf::from_prefix(rest.get(..usize::from(size)).ok_or(Rc::NV_RANGE)?)
+        let part = data
+            .get(usize::from(offset)..)
+            .and_then(|rest| rest.get(..usize::from(size)))
+            .ok_or(Rc::NV_RANGE)?;
+        Buf::from_slice(part).map_err(|_| Rc::VALUE.param(3))?
     };
     attest(cx, &signer, st::ATTEST_NV, &qualifying, |w, _| {
         w.put(&name);

@@ -122,8 +122,12 @@ pub(crate) fn get_capability(cx: &mut Context<'_>) -> Result<()> {
             if property != 0 {
                 return Err(Rc::VALUE.param(2));
             }
-            s.pcr.write_allocation(w);
-            false
+            if wanted == 0 {
+                w.u32(0);
+            } else {
+                s.pcr.write_allocation(w);
+            }
+            wanted == 0
         }
         cap::TPM_PROPERTIES => {
             let items = properties::group(property)

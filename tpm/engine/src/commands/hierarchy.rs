@@ -146,6 +146,7 @@ pub(crate) fn clear(cx: &mut Context<'_>) -> Result<()> {
     };
     s.perm.reset_count = 0;
     s.reset.restart_count = 0;
+    s.perm.audit_counter = 0;
     s.clock.clock = 0;
     s.perm.clock = 0;
     s.perm.clock_safe = true;

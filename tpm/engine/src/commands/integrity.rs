@@ -136,7 +136,8 @@ pub(crate) fn pcr_read(cx: &mut Context<'_>) -> Result<()> {
 pub(crate) fn pcr_allocate(cx: &mut Context<'_>) -> Result<()> {
     let selections: PcrSelections = cx.params.get()?;
     cx.params.end()?;
-    let mut allocated = cx.s.perm.pcr_allocated;
+    // What an earlier one asked for, and no reset has made true, is forgotten.
+    let mut allocated = cx.s.pcr.allocated;
     let mut known = true;
     for selection in selections.iter() {
         match bank_of(selection.hash).and_then(|bank| allocated.get_mut(bank)) {
@@ -160,6 +161,7 @@ pub(crate) fn pcr_allocate(cx: &mut Context<'_>) -> Result<()> {
         .sum();
     if known {
         cx.s.perm.pcr_allocated = allocated;
+        cx.s.pcr.reallocated = true;
         cx.s.dirty.permanent();
     }
     cx.out.put(&known);
