@@ -2,6 +2,7 @@
 //! what is lost.
 
 use alloc::vec::Vec;
+use core::cell::RefCell;
 
 use crate::buf::Secret;
 use crate::clock::Clock;
@@ -12,6 +13,7 @@ use crate::object::Objects;
 use crate::pcr::Pcrs;
 use crate::persist::Dirty;
 use crate::session::Sessions;
+use crate::ticket;
 use crate::types::{Digest, HashAlg, Name, hr, rh};
 
 /// A hierarchy's or entity's policy: TPMT_HA where NULL means none.
@@ -208,6 +210,8 @@ pub struct State {
     pub orderly: bool,
     /// Whether the store had the record of a Shutdown(STATE) at power on.
     pub orderly_record: bool,
+    /// The key of the last ticket.
+    pub ticket_key: RefCell<Option<ticket::Key>>,
     /// Room for records that are written; allocated at power on.
     pub scratch: Vec<u8>,
 }
@@ -328,6 +332,7 @@ impl State {
             established: false,
             orderly: false,
             orderly_record: false,
+            ticket_key: RefCell::new(None),
             scratch: Vec::new(),
         }
     }
