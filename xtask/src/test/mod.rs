@@ -7,6 +7,7 @@ mod fatal;
 mod runner;
 mod stage;
 mod tpm;
+mod tpm_compare;
 mod tpm_guest;
 
 use std::process::ExitCode;
@@ -24,7 +25,8 @@ pub struct TestOptions {
     /// Only the steps whose names contain this
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// Also what takes long: boots with 2 and 8 vCPUs, with 512 MiB and 4 GiB, on a newer QEMU, and one many times over
+    /// Also what takes long: boots with 2 and 8 vCPUs, with 512 MiB and 4 GiB, on a newer QEMU, and one many times over;
+    /// trusted keys with a TPM, ten times as much comparing and fuzzing
     #[arg(long)]
     long: bool,
     /// Print the names of the steps and run none
@@ -56,12 +58,19 @@ pub fn test(paths: &Paths, options: &TestOptions) -> Result<ExitCode> {
     let program = tpm::Program::default();
     let mut flows = tpm::steps(paths, &program, &options.tpm)?;
     flows.retain(wanted);
+    let mut compare = tpm_compare::steps(paths, options.long);
+    compare.retain(wanted);
     let stage = stage::Stage::default();
     let mut boots = boots::steps(paths, &stage, options.long);
     boots.extend(tpm_guest::steps(paths, &stage, &options.tpm, options.long));
     boots.retain(wanted);
     if options.list {
-        for step in static_checks.iter().chain(&flows).chain(&boots) {
+        for step in static_checks
+            .iter()
+            .chain(&flows)
+            .chain(&compare)
+            .chain(&boots)
+        {
             ui::say(&step.name);
         }
         return Ok(ExitCode::SUCCESS);
@@ -73,6 +82,7 @@ pub fn test(paths: &Paths, options: &TestOptions) -> Result<ExitCode> {
         runner::run(vec![prepare], &mut tally);
         runner::run(flows, &mut tally);
     }
+    runner::run(compare, &mut tally);
     if !boots.is_empty() {
         let mut prepare = stage::prepare(paths, &stage, &options.boots);
         if options.filter.is_some() {
