@@ -113,6 +113,18 @@ pub const RESPONSE_CODES: &[Exception] = &[
         swtpm: ANY,
         reason: "libtpms has more curves: P-224, P-521, BN-256, BN-638, SM2",
     },
+    Exception {
+        commands: &[0x131, 0x153, 0x167],
+        engine: 0x095,
+        swtpm: 0,
+        reason: "a coordinate has up to 48 bytes, libtpms' up to 80: its curves are larger",
+    },
+    Exception {
+        commands: &[0x167],
+        engine: 0x095,
+        swtpm: 0x087,
+        reason: "a private ECC key has up to 48 bytes, libtpms' up to 80: its curves are larger",
+    },
 ];
 
 /// The reason why `engine` and `swtpm` may differ, where they may.

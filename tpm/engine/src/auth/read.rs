@@ -46,12 +46,7 @@ impl<'a> AuthArea<'a> {
             return Err(Rc::FAILURE);
         };
         if session.is_password() {
-            let special = attributes.difference(A::CONTINUE_SESSION);
-            return if special.is_empty() {
-                Ok(())
-            } else {
-                Err(Rc::ATTRIBUTES)
-            };
+            return Ok(());
         }
         let encrypts = |allowed: bool, earlier: Option<usize>| {
             if earlier.is_some() || !allowed {
@@ -102,6 +97,10 @@ fn read_session<'a>(s: &State, r: &mut Reader<'a>, n: usize) -> Result<AuthSessi
     };
     let session = read().map_err(|rc| rc.session(number))?;
     if session.is_password() {
+        let special = session.attributes.difference(A::CONTINUE_SESSION);
+        if !special.is_empty() {
+            return Err(Rc::ATTRIBUTES.session(number));
+        }
         if !session.nonce_caller.is_empty() {
             return Err(Rc::NONCE.session(number));
         }

@@ -62,7 +62,7 @@ pub enum Parameters {
         symmetric: Option<SymObject>,
         /// What the key is for, or NULL.
         scheme: Scheme,
-        /// 2048 or 3072.
+        /// 2048 or 3072; 1024 for a key from elsewhere.
         bits: u16,
         /// Zero for 65537.
         exponent: u32,
@@ -126,7 +126,7 @@ impl Parameters {
                 symmetric: r.get()?,
                 scheme: Scheme::rsa(r)?,
                 bits: match r.u16()? {
-                    bits @ (2048 | 3072) => bits,
+                    bits @ (1024 | 2048 | 3072) => bits,
                     _ => return Err(Rc::VALUE),
                 },
                 exponent: r.u32()?,

@@ -1,4 +1,4 @@
-//! RSA with keys of 2048 and 3072 bits.
+//! RSA with keys of 2048 and 3072 bits; keys of 1024 bits from elsewhere can be used, but not made.
 //!
 //! The crate `rsa` is not used: its private operation is not constant time (RUSTSEC-2023-0071, "Marvin", without a
 //! patched release), and an SVSM shares caches with a host it does not trust, which can ask a guest's TPM to decrypt
@@ -39,10 +39,11 @@ pub const MAX_PRIME_SIZE: usize = MAX_MODULUS_SIZE / 2;
 /// `input`^`e` modulo `n`, all big-endian, to `out`, which is as long as `n`.
 ///
 /// # Errors
-/// `Key`: `n` is even or not of 2048 or 3072 bits, or `e` is even or 1. `Value`: `input` is not below `n`. `Size`:
+/// `Key`: `n` is even or not of 1024, 2048 or 3072 bits, or `e` is even or 1. `Value`: `input` is not below `n`. `Size`:
 /// `out` is not as long as `n`.
 pub fn public_op(n: &[u8], e: u32, input: &[u8], out: &mut [u8]) -> Result<()> {
     match n.len() {
+        128 => public_op_of::<16>(n, e, input, out),
         256 => public_op_of::<32>(n, e, input, out),
         384 => public_op_of::<48>(n, e, input, out),
         _ => Err(CryptoError::Key),

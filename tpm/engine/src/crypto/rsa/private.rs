@@ -20,6 +20,7 @@ pub struct PrivateKey(Key);
     reason = "keys live in slots of fixed size, which fit the larger"
 )]
 enum Key {
+    Rsa1024(Crt<8, 16>),
     Rsa2048(Crt<16, 32>),
     Rsa3072(Crt<24, 48>),
 }
@@ -32,6 +33,7 @@ impl PrivateKey {
     pub fn from_prime(n: &[u8], e: u32, p: &[u8]) -> Result<PrivateKey> {
         check_public(n, e)?;
         match (n.len(), p.len()) {
+            (128, 64) => Crt::new(n, e, p).map(|key| PrivateKey(Key::Rsa1024(key))),
             (256, 128) => Crt::new(n, e, p).map(|key| PrivateKey(Key::Rsa2048(key))),
             (384, 192) => Crt::new(n, e, p).map(|key| PrivateKey(Key::Rsa3072(key))),
             _ => Err(CryptoError::Key),
@@ -41,6 +43,7 @@ impl PrivateKey {
     /// Bytes of the modulus.
     pub const fn size(&self) -> usize {
         match self.0 {
+            Key::Rsa1024(_) => 128,
             Key::Rsa2048(_) => 256,
             Key::Rsa3072(_) => 384,
         }
@@ -55,6 +58,7 @@ impl PrivateKey {
             return Err(CryptoError::Size);
         }
         match &self.0 {
+            Key::Rsa1024(key) => key.private_op(rng, input, out),
             Key::Rsa2048(key) => key.private_op(rng, input, out),
             Key::Rsa3072(key) => key.private_op(rng, input, out),
         }
@@ -64,6 +68,7 @@ impl PrivateKey {
 impl Drop for PrivateKey {
     fn drop(&mut self) {
         match &mut self.0 {
+            Key::Rsa1024(key) => key.zeroize(),
             Key::Rsa2048(key) => key.zeroize(),
             Key::Rsa3072(key) => key.zeroize(),
         }
