@@ -56,7 +56,7 @@ fn list<T>(
     w: &mut Writer<'_>,
     wanted: u32,
     size: usize,
-    items: impl Iterator<Item = T> + Clone,
+    mut items: impl Iterator<Item = T>,
     write: impl Fn(&mut Writer<'_>, T),
 ) -> bool {
     // MAX_CAP_DATA holds the capability and the count too.
@@ -65,11 +65,15 @@ fn list<T>(
         .checked_div(size)
         .unwrap_or(0);
     let most = most.min(wanted as usize);
-    let count = items.clone().take(most).count();
-    w.u32(u32::try_from(count).unwrap_or(0));
-    let mut items = items;
-    for item in items.by_ref().take(count) {
+    let start = w.len();
+    w.u32(0);
+    let mut count = 0u32;
+    for item in items.by_ref().take(most) {
         write(w, item);
+        count = count.saturating_add(1);
+    }
+    if let Some(place) = w.written_mut().get_mut(start..start.saturating_add(4)) {
+        place.copy_from_slice(&count.to_be_bytes());
     }
     items.next().is_some()
 }
