@@ -33,7 +33,7 @@ pub struct TpmBenchOptions {
 const REASONS: [(&str, &str); 5] = [
     (
         "create_primary_rsa",
-        "a matter of luck in so few keys; the search is in constant time and a frozen function of the seed",
+        "a candidate costs one power of two in portable code, which OpenSSL does in assembly; how many there are is luck",
     ),
     (
         "hash",
