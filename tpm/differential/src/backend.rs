@@ -65,7 +65,7 @@ impl Memory {
 impl Platform for Memory {
     fn entropy(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
         out.iter_mut()
-            .for_each(|byte| *byte = self.rng.next() as u8);
+            .for_each(|byte| *byte = self.rng.word() as u8);
         Ok(())
     }
 

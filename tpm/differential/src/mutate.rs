@@ -158,7 +158,7 @@ fn piece(rng: &mut Rng, target: &mut Piece) -> String {
         other => {
             let old = std::mem::replace(other, raw(&[]));
             if rng.chance(70) {
-                let bit = rng.next() as u32;
+                let bit = rng.word() as u32;
                 *other = Piece::Flip(Box::new(old), bit);
                 format!("bit {bit} flipped")
             } else {
@@ -209,8 +209,8 @@ fn edit(rng: &mut Rng, step: &mut Step) -> String {
         1 => Edit::HeaderSize(rng.pick(&[1, -1, -2, 100, 4096, -1000])),
         2 => Edit::AuthSize(rng.pick(&[1, -1, 4, -4, 0x1000, -9])),
         3 | 4 => Edit::Truncate(1 + rng.below(12)),
-        5 => Edit::Append(rng.pick(&[1, 2, 4, 64, 3000]), rng.next() as u8),
-        _ => Edit::Byte(10 + rng.next() as u32 % 0x1000, rng.next() as u8),
+        5 => Edit::Append(rng.pick(&[1, 2, 4, 64, 3000]), rng.word() as u8),
+        _ => Edit::Byte(10 + rng.word() as u32 % 0x1000, rng.word() as u8),
     };
     step.edits.push(edit);
     format!("{edit:x?}")
@@ -238,7 +238,7 @@ pub fn hostile(rng: &mut Rng) -> Step {
             0xFFFF_FFFF,
         ]);
     }
-    if matches!(step.code, 0x124 | 0x125 | 0x126) {
+    if matches!(step.code, 0x124..=0x126) {
         step.code = 0x17E; // random bytes must not clear a TPM all the time
     }
     if rng.chance(90) {

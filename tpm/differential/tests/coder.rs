@@ -62,16 +62,17 @@ fn every_response_is_readable_to_an_independent_coder() {
     for action in Generator::new(7, 0, false).actions(6000) {
         for exchange in engine.act(&action).unwrap() {
             // A first parameter that is encrypted is not readable by nature.
-            if exchange.rc() == 0 && exchange.plain == exchange.response {
-                if let Some(result) = read(&exchange) {
-                    assert_eq!(
-                        result,
-                        Ok(()),
-                        "{}",
-                        tpm_differential::run::show(&exchange, &exchange)
-                    );
-                    count += 1;
-                }
+            if exchange.rc() == 0
+                && exchange.plain == exchange.response
+                && let Some(result) = read(&exchange)
+            {
+                assert_eq!(
+                    result,
+                    Ok(()),
+                    "{}",
+                    tpm_differential::run::show(&exchange, &exchange)
+                );
+                count += 1;
             }
         }
     }

@@ -163,7 +163,7 @@ pub fn quote(b: &mut Builder<'_>) {
         match b.rng.below(5) {
             0 => {
                 let bank = b.rng.pick(&[SHA256, SHA384, SHA1]);
-                let select = b.rng.next().to_be_bytes();
+                let select = b.rng.word().to_be_bytes();
                 let mut params = vec![data];
                 params.extend(scheme);
                 params.extend(pcrs(bank, [select[0], select[1], 0]));

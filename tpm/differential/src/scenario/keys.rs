@@ -17,26 +17,17 @@ pub const RSA_P: &str = concat!(
     "19735bfadb900cb4b4b2d80769f77f88172a1e84d15a9485fd5bf2b7",
 );
 /// A private key on P-256.
-pub const P256_D: &str =
-    concat!("2f40232e9b2685c086834985f3d53f3c77148a06875172461f245a307a18ab9b",);
+pub const P256_D: &str = "2f40232e9b2685c086834985f3d53f3c77148a06875172461f245a307a18ab9b";
 /// Its public key's x.
-pub const P256_X: &str =
-    concat!("c293db7435aaa30f1447bc97e7bac3c7657bf1594a29a435081f6f6c1f9cf1bc",);
+pub const P256_X: &str = "c293db7435aaa30f1447bc97e7bac3c7657bf1594a29a435081f6f6c1f9cf1bc";
 /// And y.
-pub const P256_Y: &str =
-    concat!("892fcd8a7f465466c9a7b2c51c8133905a313b18b630191b07abbc7bc70ef792",);
+pub const P256_Y: &str = "892fcd8a7f465466c9a7b2c51c8133905a313b18b630191b07abbc7bc70ef792";
 /// A private key on P-384.
-pub const P384_D: &str = concat!(
-    "d21e19ed3b6a663967eac158260df0f85a8b1516ad512cef0119cf28f5df06c6d4d0cadb8ca3b98c9e303b1860d86148",
-);
+pub const P384_D: &str = "d21e19ed3b6a663967eac158260df0f85a8b1516ad512cef0119cf28f5df06c6d4d0cadb8ca3b98c9e303b1860d86148";
 /// Its public key's x.
-pub const P384_X: &str = concat!(
-    "a856322bd5f7def1841bd12843e534e392af64308af0ba9d67cec18e15109b9a0953991084ba3a551f4ca49037c98d7a",
-);
+pub const P384_X: &str = "a856322bd5f7def1841bd12843e534e392af64308af0ba9d67cec18e15109b9a0953991084ba3a551f4ca49037c98d7a";
 /// And y.
-pub const P384_Y: &str = concat!(
-    "91a0d6b6c39d4ea392ed279079f08e5e0a0209e848500cc428f2ac81ef099a7136644ba1bad412b899b37574d2653685",
-);
+pub const P384_Y: &str = "91a0d6b6c39d4ea392ed279079f08e5e0a0209e848500cc428f2ac81ef099a7136644ba1bad412b899b37574d2653685";
 
 /// The bytes of a key.
 pub fn bytes(hex: &str) -> Vec<u8> {

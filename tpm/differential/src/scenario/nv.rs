@@ -182,7 +182,7 @@ pub fn counters(b: &mut Builder<'_>) {
         1 => {
             let index = b.define(2, 8, orderly);
             for _ in 0..3 {
-                let bits = b.rng.next() & b.rng.next();
+                let bits = b.rng.word() & b.rng.word();
                 b.on(0x135, &index, vec![u64(bits)]);
                 b.on(0x14E, &index, vec![u16(8), u16(0)]);
             }

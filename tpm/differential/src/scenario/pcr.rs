@@ -51,7 +51,7 @@ pub fn registers(b: &mut Builder<'_>) {
                 );
             }
             _ => {
-                let select = b.rng.next().to_be_bytes();
+                let select = b.rng.word().to_be_bytes();
                 let mut params = pcrs(alg, [select[0], select[1], select[2]]);
                 if b.rng.chance(40) {
                     params[0] = u32(2);

@@ -24,7 +24,7 @@ pub fn assertions(b: &mut Builder<'_>) {
     for _ in 0..3 + b.rng.below(6) {
         match b.rng.below(18) {
             0 => {
-                let select = b.rng.next().to_be_bytes();
+                let select = b.rng.word().to_be_bytes();
                 let value = b.rng.pick(&[vec![], vec![1; 32]]);
                 let mut params = vec![b2(&value)];
                 params.extend(pcrs(SHA256, [select[0], 0, select[1]]));
