@@ -5,6 +5,7 @@
 //! compares the response codes and, by the table in [`commands`], the shapes of the responses ([`shape`]). What may
 //! differ stands with its reason in [`exceptions`]. [`fuzz`] needs no second TPM: it looks for panics, hangs and
 //! growth of memory.
+#![forbid(unsafe_code)]
 
 pub mod backend;
 pub mod commands;

@@ -1,4 +1,5 @@
 //! `tpm-differential`: the engine against swtpm, and against mutated commands.
+#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
