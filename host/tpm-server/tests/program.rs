@@ -65,8 +65,15 @@ impl Program {
     }
 
     fn terminate(&mut self) -> bool {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").arg(pid).status().unwrap().success());
+        // The shell's own `kill`: the program of that name is not on every machine.
+        let kill = format!("kill {}", self.child.id());
+        assert!(
+            Command::new("sh")
+                .args(["-c", &kill])
+                .status()
+                .unwrap()
+                .success()
+        );
         self.ended()
     }
 }

@@ -344,8 +344,9 @@ proptest! {
                 Length::AtLeast(more) => prop_assert!(more > bytes.len() && more <= (1 << 20) + 20),
                 Length::Whole(size) => {
                     prop_assert!(size > 0 && size <= bytes.len());
-                    // What is behind a message does not change it.
-                    prop_assert_eq!(length(&bytes[..size]), Length::Whole(size));
+                    // What is behind a message does not change it. (Padding is told by the byte behind it.)
+                    let seen = size.max(4).min(bytes.len());
+                    prop_assert_eq!(length(&bytes[..seen]), Length::Whole(size));
                 }
                 Length::Refused => {}
             }
