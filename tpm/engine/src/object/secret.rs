@@ -118,9 +118,11 @@ fn exchange(curve: ecc::Curve, d: &[u8], point: &Point) -> Result<Secret<MAX_ECC
     Ok(x)
 }
 
-/// KDFe with x coordinates in the full length of the curve.
+/// KDFe with x coordinates as they came: a caller that leaves out leading zeros (tpm2-tools does, of the ephemeral key's)
+/// leaves them out of its own derivation too, and libtpms takes them likewise. What the TPM makes has all of them
+/// (Part 1 §44.5.3).
 fn derive(key: &Public, shared: &[u8], label: Label, ephemeral: &[u8], own: &[u8]) -> Seed {
-    let (Some(alg), Parameters::Ecc { curve, .. }) = (key.name_alg, &key.parameters) else {
+    let Some(alg) = key.name_alg else {
         return Seed::new();
     };
     let mut seed = Seed::zeroed(alg.size());
@@ -128,8 +130,8 @@ fn derive(key: &Public, shared: &[u8], label: Label, ephemeral: &[u8], own: &[u8
         alg,
         shared,
         label,
-        &full(*curve, ephemeral),
-        &full(*curve, own),
+        ephemeral,
+        own,
         (alg.size() as u32).wrapping_mul(8),
         seed.as_mut_slice(),
     );
