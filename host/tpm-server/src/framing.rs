@@ -6,6 +6,9 @@
 use std::io;
 use std::time::Duration;
 
+/// What follows the fixed part of a message is not longer than this.
+pub const MAX_MESSAGE: usize = 1 << 20;
+
 /// How long the message at the front of some bytes is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
@@ -15,6 +18,26 @@ pub enum Length {
     Whole(usize),
     /// These bytes do not begin a message, or one that is too long.
     Refused,
+}
+
+impl Length {
+    /// Of a message of `size` bytes, of which `bytes` have arrived.
+    pub const fn of(size: usize, bytes: &[u8]) -> Length {
+        if size <= bytes.len() {
+            Length::Whole(size)
+        } else {
+            Length::AtLeast(size)
+        }
+    }
+
+    /// Of a message of `fixed` bytes, the last four of which say how many follow.
+    pub fn with_tail(fixed: usize, bytes: &[u8]) -> Length {
+        match be32(bytes, fixed - 4) {
+            None => Length::AtLeast(fixed),
+            Some(tail) if tail as usize > MAX_MESSAGE => Length::Refused,
+            Some(tail) => Length::of(fixed + tail as usize, bytes),
+        }
+    }
 }
 
 /// What a message that came from a [`Framed`] is.

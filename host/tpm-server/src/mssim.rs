@@ -10,9 +10,6 @@ use crate::device::SharedDevice;
 use crate::framing::{Framed, Length, Received, Source, be32};
 use crate::serve::After;
 
-/// The longest command or piece of hash data that is taken, in bytes; the simulator's own limit.
-pub const MAX_MESSAGE: usize = 1 << 20;
-
 const POWER_ON: u32 = 1;
 const POWER_OFF: u32 = 2;
 const PHYSICAL_PRESENCE_ON: u32 = 3;
@@ -72,24 +69,13 @@ pub enum Command<'a> {
 
 /// How long a message of the command port is.
 pub fn command_length(bytes: &[u8]) -> Length {
-    let fixed = match be32(bytes, 0) {
-        None => return Length::AtLeast(4),
-        Some(HASH_START | HASH_END | SESSION_END | STOP) => 4,
-        Some(REMOTE_HANDSHAKE | SET_ALTERNATIVE_RESULT | HASH_DATA) => 8,
-        Some(SEND_COMMAND) => 9,
-        Some(_) => return Length::Refused,
-    };
-    let variable = match be32(bytes, 0) {
-        Some(HASH_DATA | SEND_COMMAND) => match be32(bytes, fixed - 4) {
-            None => return Length::AtLeast(fixed),
-            Some(length) if length as usize > MAX_MESSAGE => return Length::Refused,
-            Some(length) => length as usize,
-        },
-        _ => 0,
-    };
-    match fixed + variable {
-        length if length <= bytes.len() => Length::Whole(length),
-        length => Length::AtLeast(length),
+    match be32(bytes, 0) {
+        None => Length::AtLeast(4),
+        Some(HASH_START | HASH_END | SESSION_END | STOP) => Length::of(4, bytes),
+        Some(REMOTE_HANDSHAKE | SET_ALTERNATIVE_RESULT) => Length::of(8, bytes),
+        Some(HASH_DATA) => Length::with_tail(8, bytes),
+        Some(SEND_COMMAND) => Length::with_tail(9, bytes),
+        Some(_) => Length::Refused,
     }
 }
 
@@ -167,10 +153,7 @@ pub fn serve_commands<S: Source + Write>(stream: S, device: &SharedDevice) -> io
 
 /// How long a message of the platform port is.
 pub fn platform_length(bytes: &[u8]) -> Length {
-    match bytes.len() {
-        0..4 => Length::AtLeast(4),
-        _ => Length::Whole(4),
-    }
+    Length::of(4, bytes)
 }
 
 /// Serves one connection to the platform port.

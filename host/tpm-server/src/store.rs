@@ -1,9 +1,6 @@
 //! Where the engine's records are kept: a set of (key, bytes) that changes by transactions.
 
-use std::collections::BTreeMap;
-
-use tpm_engine::platform::{Change, StoreError};
-use zeroize::Zeroizing;
+use tpm_engine::platform::{Change, StoreError, apply};
 
 mod disk;
 pub mod fault;
@@ -14,9 +11,7 @@ mod medium;
 pub use disk::Disk;
 pub use journal::{Durability, Journal, OpenError};
 pub use medium::Medium;
-
-/// All records. The values hold secrets: they are overwritten when they are replaced or dropped.
-pub type Records = BTreeMap<u32, Zeroizing<Vec<u8>>>;
+pub use tpm_engine::platform::Records;
 
 /// What holds the state of a TPM.
 pub trait Store: Send {
@@ -65,15 +60,5 @@ impl Store for Memory {
     fn replace(&mut self, records: Records) -> Result<(), StoreError> {
         self.records = records;
         Ok(())
-    }
-}
-
-/// Makes `changes` in `records`.
-pub fn apply(records: &mut Records, changes: &[Change<'_>]) {
-    for change in changes {
-        match change.value {
-            Some(value) => records.insert(change.key, Zeroizing::new(value.to_vec())),
-            None => records.remove(&change.key),
-        };
     }
 }

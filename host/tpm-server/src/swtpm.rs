@@ -16,8 +16,6 @@ use crate::device::{BUFFER, Device, MAX_LOCALITY, SharedDevice};
 use crate::framing::{Framed, Length, Received, Source, be32};
 use crate::serve::After;
 
-/// The longest hash data or state that is taken, in bytes.
-pub const MAX_MESSAGE: usize = 1 << 20;
 /// The smallest size of a command that a client can set as the largest, in bytes.
 pub const MIN_BUFFER: usize = 2808;
 
@@ -91,26 +89,16 @@ pub fn length(bytes: &[u8]) -> Length {
     let Some(code) = be32(bytes, 0) else {
         return Length::AtLeast(4);
     };
-    let fixed = match code {
+    match code {
         // No request has code 0: three zeros that were padding, and the first byte of the next request.
-        0 => return Length::Whole(3),
-        0x05 | 0x0b => 5,
-        0x02 | 0x07 | 0x11 | 0x13 => 8,
-        0x0c | 0x0d => 16,
-        0x12 => 20,
-        _ => 4,
-    };
-    let variable = match code {
-        0x07 | 0x0d => match be32(bytes, fixed - 4) {
-            None => return Length::AtLeast(fixed),
-            Some(length) if length as usize > MAX_MESSAGE => return Length::Refused,
-            Some(length) => length as usize,
-        },
-        _ => 0,
-    };
-    match fixed + variable {
-        length if length <= bytes.len() => Length::Whole(length),
-        length => Length::AtLeast(length),
+        0 => Length::Whole(3),
+        0x05 | 0x0b => Length::of(5, bytes),
+        0x02 | 0x11 | 0x13 => Length::of(8, bytes),
+        0x07 => Length::with_tail(8, bytes),
+        0x0c => Length::of(16, bytes),
+        0x0d => Length::with_tail(16, bytes),
+        0x12 => Length::of(20, bytes),
+        _ => Length::of(4, bytes),
     }
 }
 

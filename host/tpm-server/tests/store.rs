@@ -4,11 +4,9 @@ use std::path::PathBuf;
 
 use macadamia_tpm_server::store::fault::{Faulty, Remains};
 use macadamia_tpm_server::store::format::{self, FormatError};
-use macadamia_tpm_server::store::{
-    Disk, Durability, Journal, Medium, OpenError, Records, Store, apply,
-};
+use macadamia_tpm_server::store::{Disk, Durability, Journal, Medium, OpenError, Store};
 use proptest::prelude::*;
-use tpm_engine::platform::Change;
+use tpm_engine::platform::{Change, Records, apply};
 
 type Commit = Vec<(u32, Option<Vec<u8>>)>;
 

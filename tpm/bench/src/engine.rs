@@ -1,14 +1,13 @@
 //! The engine in this process, its state in memory. What is inside the clock is what tests/tpm/bench/libtpms.c has
 //! inside of its own.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use tpm_engine::Tpm;
-use tpm_engine::platform::{Change, EntropyError, Platform, StoreError};
+use tpm_engine::platform::{Change, EntropyError, Platform, Records, StoreError, apply};
 
 use crate::measure::{self, Program, Target, response_code};
 
@@ -16,7 +15,7 @@ use crate::measure::{self, Program, Target, response_code};
 struct Memory {
     random: File,
     started: Instant,
-    records: BTreeMap<u32, Vec<u8>>,
+    records: Records,
 }
 
 impl Platform for Memory {
@@ -29,25 +28,14 @@ impl Platform for Memory {
     }
 
     fn load(&mut self, each: &mut dyn FnMut(u32, &[u8])) -> Result<(), StoreError> {
-        for (key, value) in &self.records {
-            each(*key, value);
-        }
+        self.records
+            .iter()
+            .for_each(|(key, value)| each(*key, value));
         Ok(())
     }
 
     fn commit(&mut self, changes: &[Change<'_>]) -> Result<(), StoreError> {
-        for change in changes {
-            match change.value {
-                Some(value) => {
-                    let record = self.records.entry(change.key).or_default();
-                    record.clear();
-                    record.extend_from_slice(value);
-                }
-                None => {
-                    self.records.remove(&change.key);
-                }
-            }
-        }
+        apply(&mut self.records, changes);
         Ok(())
     }
 }
@@ -65,7 +53,7 @@ impl Engine {
             tpm: Tpm::new(Memory {
                 random,
                 started: Instant::now(),
-                records: BTreeMap::new(),
+                records: Records::new(),
             }),
         })
     }

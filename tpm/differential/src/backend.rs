@@ -1,11 +1,10 @@
 //! What a TPM looks like to the runner, and the engine as one.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::Result;
 use tpm_engine::Tpm;
-use tpm_engine::platform::{Change, EntropyError, Platform, StoreError};
+use tpm_engine::platform::{Change, EntropyError, Platform, Records, StoreError, apply};
 
 use crate::rng::Rng;
 
@@ -34,7 +33,7 @@ pub trait Backend {
 pub struct Memory {
     rng: Rng,
     start: Instant,
-    records: BTreeMap<u32, Vec<u8>>,
+    records: Records,
     allocated: fn() -> usize,
     own_heap: isize,
 }
@@ -45,7 +44,7 @@ impl Memory {
         Memory {
             rng: Rng::new(seed, 0xE17),
             start: Instant::now(),
-            records: BTreeMap::new(),
+            records: Records::new(),
             allocated: || 0,
             own_heap: 0,
         }
@@ -82,18 +81,7 @@ impl Platform for Memory {
 
     fn commit(&mut self, changes: &[Change<'_>]) -> Result<(), StoreError> {
         let before = (self.allocated)() as isize;
-        for change in changes {
-            match change.value {
-                Some(value) => {
-                    let record = self.records.entry(change.key).or_default();
-                    record.clear();
-                    record.extend_from_slice(value);
-                }
-                None => {
-                    self.records.remove(&change.key);
-                }
-            }
-        }
+        apply(&mut self.records, changes);
         self.own_heap += (self.allocated)() as isize - before;
         Ok(())
     }

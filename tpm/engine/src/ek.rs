@@ -149,11 +149,11 @@ mod tests {
 
     use super::*;
     use crate::codec::to_buf;
-    use crate::persist::tests::Memory;
+    use crate::persist::tests::Host;
     use crate::types::cc;
     use crate::{Tpm, limits::MAX_COMMAND_SIZE};
 
-    fn run(tpm: &mut Tpm<Memory>, cc: u32, handle: Option<u32>, parameters: &[u8]) -> Vec<u8> {
+    fn run(tpm: &mut Tpm<Host>, cc: u32, handle: Option<u32>, parameters: &[u8]) -> Vec<u8> {
         let mut command = Vec::from([0x80, if handle.is_some() { 2 } else { 1 }]);
         command.extend([0; 4]);
         command.extend(cc.to_be_bytes());
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn an_endorsement_key_is_the_one_that_a_guest_gets_until_the_seed_changes() {
-        let mut tpm = Tpm::new(Memory::default());
+        let mut tpm = Tpm::new(Host::default());
         let keys = [
             EndorsementKey::EccP256,
             EndorsementKey::EccP384,

@@ -11,6 +11,9 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+/// The tests inside and outside of the crate share what they run on.
+#[cfg(test)]
+extern crate self as tpm_engine;
 
 pub mod buf;
 pub mod codec;

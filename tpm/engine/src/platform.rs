@@ -1,5 +1,10 @@
 //! What is outside of the engine: entropy, time, the store.
 
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use zeroize::{Zeroize, Zeroizing};
+
 /// Entropy could not be had; the engine goes into failure mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntropyError;
@@ -15,6 +20,30 @@ pub struct Change<'a> {
     pub key: u32,
     /// Its new value, or nothing to remove it.
     pub value: Option<&'a [u8]>,
+}
+
+/// All records: what [`Platform::load`] gives and [`Platform::commit`] changes, for stores that keep them in memory. The
+/// values hold secrets: they are overwritten when they are replaced or dropped.
+pub type Records = BTreeMap<u32, Zeroizing<Vec<u8>>>;
+
+/// Makes `changes` in `records`.
+pub fn apply(records: &mut Records, changes: &[Change<'_>]) {
+    for change in changes {
+        match change.value {
+            Some(value) => {
+                let record = records.entry(change.key).or_default();
+                if record.capacity() < value.len() {
+                    // Growing in place would leave the old bytes behind.
+                    *record = Zeroizing::new(Vec::with_capacity(value.len()));
+                }
+                record.zeroize();
+                record.extend_from_slice(value);
+            }
+            None => {
+                records.remove(&change.key);
+            }
+        }
+    }
 }
 
 /// What an engine needs from where it runs.

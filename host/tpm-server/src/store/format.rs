@@ -15,10 +15,10 @@
 //! error: the state is then not known, and a TPM with another state must not come out of it.
 
 use sha2::{Digest, Sha256};
-use tpm_engine::platform::Change;
+use tpm_engine::platform::{Change, apply};
 use zeroize::Zeroizing;
 
-use super::{Records, apply};
+use super::Records;
 
 /// The file's first bytes.
 pub const MAGIC: [u8; 8] = *b"MCDM-TPM";

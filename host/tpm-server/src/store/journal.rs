@@ -3,11 +3,11 @@
 
 use std::io;
 
-use tpm_engine::platform::{Change, StoreError};
+use tpm_engine::platform::{Change, StoreError, apply};
 
 use super::format::{self, FileId, FormatError};
 use super::medium::Medium;
-use super::{Records, Store, apply};
+use super::{Records, Store};
 
 /// What a commit outlasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -128,16 +128,35 @@ fn secret(b: &mut Builder<'_>, session: &Session, by: u32, auth: &[u8]) {
     b.cmd(0x151, vec![by.into(), session.handle()], &[auth], params)
         .saves = vec![(Part::Field(0), timeout), (Part::Field(1), ticket)];
     if expiration < 0 {
-        b.plain(0x180, vec![session.handle()], vec![]);
-        let params = vec![
-            Piece::Slot(timeout),
-            b2(&[]),
-            b2(&reference),
-            sized(vec![raw(&by.to_be_bytes())]),
-            Piece::Slot(ticket),
-        ];
-        b.plain(0x172, vec![session.handle()], params);
+        by_ticket(
+            b,
+            session,
+            timeout,
+            &reference,
+            raw(&by.to_be_bytes()),
+            ticket,
+        );
     }
+}
+
+/// PolicyRestart, and PolicyTicket with what PolicySecret or PolicySigned of `by` has given.
+fn by_ticket(
+    b: &mut Builder<'_>,
+    session: &Session,
+    timeout: Slot,
+    reference: &[u8],
+    by: Piece,
+    ticket: Slot,
+) {
+    b.plain(0x180, vec![session.handle()], vec![]);
+    let params = vec![
+        Piece::Slot(timeout),
+        b2(&[]),
+        b2(reference),
+        sized(vec![by]),
+        Piece::Slot(ticket),
+    ];
+    b.plain(0x172, vec![session.handle()], params);
 }
 
 /// PolicySigned by a key of the TPM, whose ticket PolicyTicket takes.
@@ -172,15 +191,14 @@ fn signed(b: &mut Builder<'_>, session: &Session, ticketed: bool) {
     b.plain(0x160, vec![key.handle.clone(), session.handle()], params)
         .saves = vec![(Part::Field(0), timeout), (Part::Field(1), ticket)];
     if expiration < 0 {
-        b.plain(0x180, vec![session.handle()], vec![]);
-        let params = vec![
-            Piece::Slot(timeout),
-            b2(&[]),
-            b2(&reference),
-            sized(vec![Piece::Slot(key.name)]),
-            Piece::Slot(ticket),
-        ];
-        b.plain(0x172, vec![session.handle()], params);
+        by_ticket(
+            b,
+            session,
+            timeout,
+            &reference,
+            Piece::Slot(key.name),
+            ticket,
+        );
     }
     b.flush(&key);
 }

@@ -108,15 +108,11 @@ pub(crate) fn get_capability(cx: &mut Context<'_>) -> Result<()> {
             let items = COMMANDS.iter().filter(|info| info.cc >= property);
             list(w, wanted, 4, items, |w, info| w.u32(info.attributes()))
         }
-        cap::PP_COMMANDS => {
-            let set = &s.perm.pp_commands;
-            let items = COMMANDS
-                .iter()
-                .filter(|info| info.cc >= property && audit::bit(set, info.cc));
-            list(w, wanted, 4, items, |w, info| w.u32(info.cc))
-        }
-        cap::AUDIT_COMMANDS => {
-            let set = &s.perm.audit_commands;
+        cap::PP_COMMANDS | cap::AUDIT_COMMANDS => {
+            let set = match capability {
+                cap::PP_COMMANDS => &s.perm.pp_commands,
+                _ => &s.perm.audit_commands,
+            };
             let items = COMMANDS
                 .iter()
                 .filter(|info| info.cc >= property && audit::bit(set, info.cc));

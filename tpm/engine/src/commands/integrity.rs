@@ -2,7 +2,7 @@
 
 use crate::buf::{Buf, Secret};
 use crate::context::Context;
-use crate::crypto::hash::{Hasher, digest};
+use crate::crypto::hash::Hasher;
 use crate::limits::{MAX_AUTH, MAX_EVENT};
 use crate::pcr::{self, BANK_ALGS, bank_of};
 use crate::rc::{Rc, Result};
@@ -63,21 +63,16 @@ pub(crate) fn pcr_event(cx: &mut Context<'_>) -> Result<()> {
         rh::NULL => None,
         handle => Some(check_extend(cx, handle)?),
     };
-    cx.out.u32(BANK_ALGS.len() as u32);
-    for alg in BANK_ALGS {
-        let value = digest(alg, &[&data]);
-        if let Some(pcr) = pcr
-            && cx.s.pcr.extend(alg, pcr, &value)
-        {
-            changed(cx, pcr);
-        }
-        cx.out.put(&alg);
-        cx.out.bytes(&value);
-    }
+    let hashers = BANK_ALGS.map(|alg| {
+        let mut hasher = Hasher::new(alg);
+        hasher.update(&data);
+        hasher
+    });
+    event_digests(cx, pcr, hashers);
     Ok(())
 }
 
-/// The same with hashes that are finished: TPM2_EventSequenceComplete.
+/// Writes the digests of an event in all banks, and extends `pcr` with them, if there is one.
 pub(crate) fn event_digests(
     cx: &mut Context<'_>,
     pcr: Option<usize>,

@@ -21,7 +21,7 @@ use crate::codec::{Reader, Writer};
 use crate::crypto::drbg::Drbg;
 use crate::crypto::hash::HashAlg;
 use crate::ek::EndorsementKey;
-use crate::persist::{self, tests::Memory};
+use crate::persist::{self, tests::Host};
 use crate::state::State;
 use crate::types::{
     Curve, Mode, ObjectAttributes as A, Point, Scheme, SensitiveCreate, SymObject, alg, rh,
@@ -306,7 +306,7 @@ fn primary_objects_are_frozen() {
 
 #[test]
 fn a_context_loads_until_something_of_it_or_of_the_tpm_changes() {
-    let mut s = persist::power_on(&mut Memory::default());
+    let mut s = persist::power_on(&mut Host::default());
     let header = |handle| Header {
         sequence: 7,
         handle,

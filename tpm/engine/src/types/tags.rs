@@ -89,11 +89,6 @@ impl DigestList {
         self.len = self.len.saturating_add(1);
         Ok(())
     }
-
-    /// Whether no more fit.
-    pub const fn is_full(&self) -> bool {
-        self.len >= MAX_DIGEST_LIST
-    }
 }
 
 /// TPML_DIGEST of TPM2_PolicyOR: at least two.

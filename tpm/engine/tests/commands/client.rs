@@ -1,58 +1,17 @@
 //! A client that builds commands by hand.
 
-use std::collections::BTreeMap;
-
 use tpm_engine::Tpm;
-use tpm_engine::platform::{Change, EntropyError, Platform, StoreError};
+
+use crate::host::Host;
 
 /// TPM_RH_*.
 pub const OWNER: u32 = 0x4000_0001;
 pub const NULL: u32 = 0x4000_0007;
 pub const PLATFORM: u32 = 0x4000_000C;
 
-/// A platform with its store in memory and predictable entropy.
-#[derive(Default)]
-pub struct Memory {
-    store: BTreeMap<u32, Vec<u8>>,
-    seed: u64,
-    pub now: u64,
-}
-
-impl Platform for Memory {
-    fn entropy(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
-        for byte in out {
-            self.seed = self
-                .seed
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            *byte = (self.seed >> 56) as u8;
-        }
-        Ok(())
-    }
-
-    fn now_ms(&mut self) -> u64 {
-        self.now
-    }
-
-    fn load(&mut self, each: &mut dyn FnMut(u32, &[u8])) -> Result<(), StoreError> {
-        self.store.iter().for_each(|(key, value)| each(*key, value));
-        Ok(())
-    }
-
-    fn commit(&mut self, changes: &[Change<'_>]) -> Result<(), StoreError> {
-        for change in changes {
-            match change.value {
-                Some(value) => self.store.insert(change.key, value.to_vec()),
-                None => self.store.remove(&change.key),
-            };
-        }
-        Ok(())
-    }
-}
-
 /// A TPM and where commands come from.
 pub struct Client {
-    pub tpm: Tpm<Memory>,
+    pub tpm: Tpm<Host>,
     pub locality: u8,
 }
 
@@ -63,7 +22,7 @@ impl Client {
     /// A new TPM after Startup(CLEAR).
     pub fn new() -> Client {
         let mut client = Client {
-            tpm: Tpm::new(Memory::default()),
+            tpm: Tpm::new(Host::default()),
             locality: 0,
         };
         client.plain(0x144, &[], &[0, 0]).unwrap();

@@ -9,8 +9,9 @@
 
 mod client;
 mod dispatch;
+#[path = "../host/mod.rs"]
+mod host;
 mod measurements;
 mod policies;
 mod primitives;
 mod sessions;
-mod speed;

@@ -12,7 +12,6 @@
 mod basic;
 mod ecc;
 mod rsa;
-mod speed;
 mod wycheproof;
 
 pub fn hex(text: &str) -> Vec<u8> {

@@ -16,10 +16,12 @@ mod nv;
 mod owner;
 mod startup;
 
-use std::collections::BTreeMap;
+#[path = "../host/mod.rs"]
+mod host;
 
 use tpm_engine::Tpm;
-use tpm_engine::platform::{Change, EntropyError, Platform, StoreError};
+
+pub use host::Host;
 
 pub const OWNER: u32 = 0x4000_0001;
 pub const LOCKOUT: u32 = 0x4000_000A;
@@ -43,56 +45,6 @@ pub const P2: u32 = 0x2C0;
 pub const H1: u32 = 0x180;
 pub const H2: u32 = 0x280;
 pub const S1: u32 = 0x980;
-
-/// A store in memory, a clock that stands until it is moved, commits that fail when told.
-#[derive(Default, Clone)]
-pub struct Host {
-    pub store: BTreeMap<u32, Vec<u8>>,
-    pub commits: usize,
-    pub fail: bool,
-    /// Commits that still succeed.
-    pub last: Option<usize>,
-    pub now: u64,
-    pub presence: bool,
-    seed: u64,
-}
-
-impl Platform for Host {
-    fn entropy(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
-        for byte in out {
-            self.seed = self
-                .seed
-                .wrapping_mul(6364136223846793005)
-                .wrapping_add(1442695040888963407);
-            *byte = (self.seed >> 56) as u8;
-        }
-        Ok(())
-    }
-    fn now_ms(&mut self) -> u64 {
-        self.now
-    }
-    fn load(&mut self, each: &mut dyn FnMut(u32, &[u8])) -> Result<(), StoreError> {
-        self.store.iter().for_each(|(key, value)| each(*key, value));
-        Ok(())
-    }
-    fn commit(&mut self, changes: &[Change<'_>]) -> Result<(), StoreError> {
-        if self.fail || self.last == Some(0) {
-            return Err(StoreError);
-        }
-        self.last = self.last.map(|last| last - 1);
-        self.commits += 1;
-        for change in changes {
-            match change.value {
-                Some(value) => self.store.insert(change.key, value.to_vec()),
-                None => self.store.remove(&change.key),
-            };
-        }
-        Ok(())
-    }
-    fn physical_presence(&mut self) -> bool {
-        self.presence
-    }
-}
 
 pub struct Machine(pub Tpm<Host>);
 

@@ -80,57 +80,54 @@ pub fn random(curve: Curve, rng: &mut dyn Rng) -> Private {
 
 /// (c mod (n − 1)) + 1 of the big-endian number c of at most 64 bytes; what is before its last 64 bytes is ignored.
 pub fn private_from_extra(curve: Curve, bytes: &[u8]) -> Private {
-    let mut wide = [0u8; 64];
-    pad(
-        &mut wide,
-        bytes.get(bytes.len().saturating_sub(64)..).unwrap_or(&[]),
-    );
-    let mut order = [0u8; 64];
-    pad(&mut order, curve.parameters().n);
-    let most = Uint::<8>::from_be_slice(&order).wrapping_sub(&Uint::ONE);
-    let mut c = Uint::<8>::from_be_slice(&wide);
-    // An order is not 1, so this is the modulus.
-    if let Some(most) = NonZero::new(most).into_option() {
-        c = c.rem(&most);
-    }
-    c = c.wrapping_add(&Uint::ONE);
+    let most = wide(curve.parameters().n).wrapping_sub(&Uint::ONE);
+    let mut c = reduced(bytes, most).wrapping_add(&Uint::ONE);
     let mut private = Private::zeroed(curve.size());
-    // The last bytes of the wide number: the others are zero.
-    for (to, from) in private
-        .as_mut_slice()
-        .iter_mut()
-        .rev()
-        .zip(c.to_words().iter().flat_map(|w| w.to_le_bytes()))
-    {
-        *to = from;
-    }
-    wide.zeroize();
+    put_wide(private.as_mut_slice(), &c);
     c.zeroize();
     private
 }
 
-/// The big-endian number of at most 64 bytes modulo the field's prime: a coordinate from a digest.
-pub fn field_element(curve: Curve, bytes: &[u8]) -> Buf<MAX_SIZE> {
-    let mut wide = [0u8; 64];
+/// The big-endian number of at most 64 bytes; what is before its last 64 bytes is ignored.
+fn wide(bytes: &[u8]) -> Uint<8> {
+    let mut padded = [0u8; 64];
     pad(
-        &mut wide,
+        &mut padded,
         bytes.get(bytes.len().saturating_sub(64)..).unwrap_or(&[]),
     );
-    let mut prime = [0u8; 64];
-    pad(&mut prime, curve.parameters().p);
-    let mut number = Uint::<8>::from_be_slice(&wide);
-    if let Some(prime) = NonZero::new(Uint::<8>::from_be_slice(&prime)).into_option() {
-        number = number.rem(&prime);
+    let number = Uint::from_be_slice(&padded);
+    padded.zeroize();
+    number
+}
+
+/// [`wide`] modulo a number that is not 0.
+fn reduced(bytes: &[u8], modulus: Uint<8>) -> Uint<8> {
+    let mut number = wide(bytes);
+    // No modulus here is 0.
+    if let Some(modulus) = NonZero::new(modulus).into_option() {
+        let rest = number.rem(&modulus);
+        number.zeroize();
+        number = rest;
     }
-    let mut out = Buf::zeroed(curve.size());
-    for (to, from) in out
-        .as_mut_slice()
-        .iter_mut()
-        .rev()
-        .zip(number.to_words().iter().flat_map(|w| w.to_le_bytes()))
-    {
+    number
+}
+
+/// The last bytes of a number whose others are zero.
+fn put_wide(out: &mut [u8], number: &Uint<8>) {
+    let words = number.to_words();
+    let bytes = words.iter().flat_map(|word| word.to_le_bytes());
+    for (to, from) in out.iter_mut().rev().zip(bytes) {
         *to = from;
     }
+}
+
+/// The big-endian number of at most 64 bytes modulo the field's prime: a coordinate from a digest.
+pub fn field_element(curve: Curve, bytes: &[u8]) -> Buf<MAX_SIZE> {
+    let mut out = Buf::zeroed(curve.size());
+    put_wide(
+        out.as_mut_slice(),
+        &reduced(bytes, wide(curve.parameters().p)),
+    );
     out
 }
 

@@ -1,4 +1,10 @@
-//! Measurements: `cargo test --release -p tpm-engine --test crypto -- --ignored --nocapture --test-threads 1`.
+//! What the primitives cost: `cargo run --release -p tpm-engine --example primitives`. Commands are measured by
+//! `cargo xtask bench tpm`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::arithmetic_side_effects,
+    reason = "a measurement that panics has failed"
+)]
 
 use std::time::{Duration, Instant};
 
@@ -29,8 +35,6 @@ fn measure(name: &str, batch: u32, mut f: impl FnMut()) {
     println!("{name}: least {least:?}, mean {mean:?}");
 }
 
-#[test]
-#[ignore = "a measurement: run it in release"]
 fn of_small_things() {
     let mut rng = Drbg::instantiate(b"speed", b"");
     let mut out = [0; 32];
@@ -48,8 +52,6 @@ fn of_small_things() {
     }
 }
 
-#[test]
-#[ignore = "a measurement: run it in release"]
 fn of_curves() {
     let hash = digest(HashAlg::Sha256, &[b"message"]);
     for curve in Curve::ALL {
@@ -75,8 +77,6 @@ fn of_curves() {
     }
 }
 
-#[test]
-#[ignore = "a measurement: run it in release"]
 fn of_rsa() {
     for bits in [2048, 3072] {
         let mut rng = Drbg::instantiate(b"speed", b"");
@@ -99,4 +99,10 @@ fn of_rsa() {
         });
         assert_eq!(back, input);
     }
+}
+
+fn main() {
+    of_small_things();
+    of_curves();
+    of_rsa();
 }
