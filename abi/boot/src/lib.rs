@@ -28,6 +28,12 @@ pub mod layout {
     /// Where the kernel is linked: virtual address of `SVSM_BASE`.
     pub const KERNEL_VIRTUAL_BASE: u64 = 0xFFFF_FFFF_8000_0000;
 
+    /// The measured services: a page with the [`super::ServiceTable`], then their ELF images. Read-only for good; what of
+    /// it is not launched is not used.
+    pub const SERVICES_GPA: u64 = PARAMETERS_GPA - SERVICES_SIZE;
+    /// Most bytes of it.
+    pub const SERVICES_SIZE: u64 = 0x18_0000;
+
     /// The last part of the SVSM's memory holds parameters; all of it is launched.
     pub const PARAMETERS_GPA: u64 = SVSM_BASE + SVSM_SIZE - PARAMETERS_SIZE;
     /// Bytes of it.
@@ -71,7 +77,11 @@ pub const BOOT_PARAMS_MAGIC: [u8; 8] = *b"MACABOOT";
 /// First bytes of [`GuestParams`].
 pub const GUEST_PARAMS_MAGIC: [u8; 8] = *b"MACAGUES";
 /// Version of both.
-pub const PARAMS_VERSION: u32 = 1;
+pub const PARAMS_VERSION: u32 = 2;
+/// First bytes of [`ServiceTable`].
+pub const SERVICE_TABLE_MAGIC: [u8; 8] = *b"MACASERV";
+/// Most services of an image.
+pub const MAX_SERVICES: usize = 8;
 
 /// A range of guest-physical memory.
 #[derive(
@@ -123,6 +133,8 @@ pub struct BootParams {
     pub kernel_image: GpaRange,
     /// The part of it with parameters, launched as well.
     pub parameters: GpaRange,
+    /// The part of it with services, from [`layout::SERVICES_GPA`], launched; no bytes when there are none.
+    pub services: GpaRange,
     /// Low RAM used by the boot stage, to be given to the guest; launched in part.
     pub boot_stage: GpaRange,
     /// The pages of `boot_stage` that were launched, from its base.
@@ -143,6 +155,38 @@ pub struct BootParams {
     pub reserved: [u8; 6],
     /// The guest.
     pub guest: GuestImage,
+}
+
+/// What services an image has: the first page of [`BootParams::services`]; measured. Padded with zeros to a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ServiceTable {
+    /// [`SERVICE_TABLE_MAGIC`].
+    pub magic: [u8; 8],
+    /// [`PARAMS_VERSION`].
+    pub version: U32,
+    /// How many entries are used, from the first.
+    pub count: U32,
+    /// The services; unused entries are zero.
+    pub services: [ServiceEntry; MAX_SERVICES],
+}
+
+/// A ring-3 service of the SVSM's.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct ServiceEntry {
+    /// Its name for people: printable ASCII, padded with zeros.
+    pub name: [u8; 16],
+    /// The SVSM protocol that it serves.
+    pub protocol: U32,
+    /// Most pages of its heap.
+    pub heap_pages: U32,
+    /// Where its ELF image starts, from the table's first byte; a multiple of 4096.
+    pub offset: U32,
+    /// Bytes of it.
+    pub size: U32,
 }
 
 /// The guest payload in [`BootParams`].
@@ -315,5 +359,6 @@ const _: () = {
     assert!(core::mem::size_of::<GeneralParams>() == 8);
     assert!(core::mem::size_of::<BootParams>() <= 4096);
     assert!(core::mem::size_of::<GuestParams>() <= 4096);
+    assert!(core::mem::size_of::<ServiceTable>() <= 4096);
     assert!(layout::MADT_GPA + layout::MADT_SIZE == layout::SVSM_BASE + layout::SVSM_SIZE);
 };

@@ -69,6 +69,36 @@ pub mod core_call {
     pub const CONFIGURE_VTOM: u32 = 7;
 }
 
+/// Calls of the vTPM protocol (58019 §8).
+pub mod vtpm_call {
+    /// What is there: RCX returns the platform commands as a bit map, RDX features (none).
+    pub const QUERY: u32 = 0;
+    /// A platform command: RCX the GPA of a [`super::VtpmRequest`].
+    pub const CMD: u32 = 1;
+}
+
+/// Platform command: execute a TPM command. The numbers are those of the TPM reference's simulator interface.
+pub const TPM_SEND_COMMAND: u32 = 8;
+
+/// What TPM_SEND_COMMAND starts with; the command follows at once (58019 §8.2). Not aligned.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C, packed)]
+pub struct VtpmRequest {
+    /// [`TPM_SEND_COMMAND`].
+    pub command: U32,
+    /// Locality of the command.
+    pub locality: u8,
+    /// Bytes of the command.
+    pub size: U32,
+}
+
+const _: () = assert!(core::mem::size_of::<VtpmRequest>() == 9);
+
+/// Most bytes of a buffer of the vTPM protocol: one page, wherever it starts.
+pub const VTPM_BUFFER: u64 = 4096;
+
 /// Result codes in RAX (58019 §5.1).
 pub mod result {
     /// Done.

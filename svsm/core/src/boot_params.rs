@@ -228,6 +228,7 @@ mod tests {
             svsm: GpaRange::new(layout::SVSM_BASE, layout::SVSM_SIZE),
             kernel_image: GpaRange::new(layout::SVSM_BASE, 0x4_2000),
             parameters: GpaRange::new(layout::PARAMETERS_GPA, layout::PARAMETERS_SIZE),
+            services: GpaRange::new(layout::SERVICES_GPA, 0),
             boot_stage: GpaRange::new(layout::BOOT_STAGE_BASE, layout::BOOT_STAGE_SIZE),
             boot_stage_launched: GpaRange::new(layout::BOOT_STAGE_BASE, layout::BOOT_STAGE_SIZE),
             cpuid_gpa: layout::CPUID_GPA.into(),

@@ -23,6 +23,7 @@ pub mod madt;
 pub mod memory_map;
 pub mod page_map;
 pub mod request;
+pub mod service;
 pub mod sync;
 pub mod vc;
 pub mod vcpu;

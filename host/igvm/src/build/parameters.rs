@@ -51,6 +51,7 @@ pub fn boot_params(programs: &Programs) -> BootParams {
         svsm: SVSM,
         kernel_image: GpaRange::new(layout::SVSM_BASE, programs.kernel_image),
         parameters: GpaRange::new(layout::PARAMETERS_GPA, layout::PARAMETERS_SIZE),
+        services: GpaRange::new(layout::SERVICES_GPA, 0),
         boot_stage: GpaRange::new(layout::BOOT_STAGE_BASE, layout::BOOT_STAGE_SIZE),
         boot_stage_launched: GpaRange::new(layout::BOOT_STAGE_BASE, programs.boot_stage_launched),
         cpuid_gpa: U64::new(layout::CPUID_GPA),
