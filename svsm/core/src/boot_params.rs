@@ -103,20 +103,27 @@ pub fn check(page: &[u8], image_end: u64) -> Result<BootParams, BootParamsError>
     let image = &params.kernel_image;
     let image_holds = within(image, svsm)
         && image.base == svsm.base
-        && bounds(image).is_some_and(|(_, end)| image_end <= end);
+        && bounds(image).is_some_and(|(_, end)| image_end <= end && end <= layout::SERVICES_GPA);
     range(
         "kernel image",
         image,
         image_holds,
-        "all of the SVSM's image",
+        "all of the SVSM's image, and nothing of what lies above it",
     )?;
     range(
         "parameters",
         &params.parameters,
         within(&params.parameters, svsm)
-            && bounds(image).is_some_and(|(_, end)| end <= params.parameters.base.get())
             && bounds(&params.parameters).map(|b| b.1) == bounds(svsm).map(|b| b.1),
         "the end of the SVSM's memory",
+    )?;
+    let services = &params.services;
+    let place = GpaRange::new(layout::SERVICES_GPA, layout::SERVICES_SIZE);
+    range(
+        "services",
+        services,
+        services.base == place.base && within(services, &place),
+        "pages from 0x8000670000 to at most the parameters",
     )?;
     for (name, area) in [("memory map", &params.memory_map), ("MADT", &params.madt)] {
         range(
@@ -268,12 +275,21 @@ mod tests {
     }
 
     #[test]
+    fn services_have_their_place_and_may_fill_it() {
+        for size in [0, 0x1000, layout::SERVICES_SIZE] {
+            let mut params = params();
+            params.services.size = size.into();
+            assert!(check(&page(&params), IMAGE_END).is_ok(), "{size:#x}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         type Change = fn(&mut BootParams);
-        let cases: [(Change, &str); 13] = [
+        let cases: [(Change, &str); 18] = [
             (|p| p.serial_port = 0x2F8.into(), "serial port is 0x2f8"),
             (|p| p.magic[0] = 0, "magic"),
-            (|p| p.version = 2.into(), "version 2"),
+            (|p| p.version = 1.into(), "version 1;"),
             (|p| p.size = 1.into(), "1 bytes"),
             (
                 |p| p.svsm.base = 0x4000_0000.into(),
@@ -281,6 +297,20 @@ mod tests {
             ),
             (|p| p.kernel_image.size = 0x1000.into(), "kernel image"),
             (|p| p.parameters.size = u64::MAX.into(), "parameters is"),
+            (
+                |p| p.kernel_image.size = (layout::SVSM_SIZE - layout::PARAMETERS_SIZE).into(),
+                "kernel image",
+            ),
+            (
+                |p| p.services.base = layout::PARAMETERS_GPA.into(),
+                "services is 0x80007f0000",
+            ),
+            (|p| p.services.size = 0x800.into(), "services is"),
+            (
+                |p| p.services.size = (layout::SERVICES_SIZE + 0x1000).into(),
+                "services is 0x8000670000 with 0x181000 bytes",
+            ),
+            (|p| p.services.size = u64::MAX.into(), "services is"),
             (|p| p.madt.base = 0x1000.into(), "MADT is 0x1000"),
             (
                 |p| p.boot_stage_launched.size = 0x2_0000.into(),

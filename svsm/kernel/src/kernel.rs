@@ -6,6 +6,7 @@ use snp_abi::SevFeatures;
 use svsm_core::core_protocol::CoreProtocol;
 use svsm_core::cpuid::CpuidTable;
 use svsm_core::page_map::PageMap;
+use svsm_core::request::Served;
 use svsm_core::sync::CallLock;
 use svsm_core::vcpu::{Vcpu, VcpuTable};
 
@@ -21,6 +22,8 @@ pub struct Kernel {
     pub machine: Machine,
     /// SEV features of the guest's level.
     pub guest_features: SevFeatures,
+    /// The protocols of services.
+    pub served: Served,
 }
 
 impl Kernel {
@@ -32,6 +35,7 @@ impl Kernel {
             lock: &self.lock,
             machine: &self.machine,
             guest_features: self.guest_features,
+            served: &self.served,
         }
     }
 }

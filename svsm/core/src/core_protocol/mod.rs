@@ -15,7 +15,7 @@ mod tests;
 
 use crate::machine::{GuestMemory, PageOpError, PageOps};
 use crate::page_map::{PageMap, PageState, Refused};
-use crate::request::{CallResult, Registers};
+use crate::request::{CallResult, Registers, Served, query_protocol};
 use crate::sync::CallLock;
 use crate::vcpu::{Vcpu, VcpuTable, VmsaAccess};
 use snp_abi::SevFeatures;
@@ -34,6 +34,8 @@ pub struct CoreProtocol<'a, M> {
     pub machine: &'a M,
     /// SEV features of the guest's VMPL; every VMSA there must have exactly these.
     pub guest_features: SevFeatures,
+    /// The protocols of services.
+    pub served: &'a Served,
 }
 
 impl<M: GuestMemory + PageOps + VmsaAccess> CoreProtocol<'_, M> {
@@ -45,7 +47,7 @@ impl<M: GuestMemory + PageOps + VmsaAccess> CoreProtocol<'_, M> {
             core_call::CREATE_VCPU => self.create_vcpu(registers),
             core_call::DELETE_VCPU => self.delete_vcpu(caller, registers),
             core_call::QUERY_PROTOCOL => {
-                registers.rcx = crate::request::query_protocol(registers.rcx);
+                registers.rcx = query_protocol(registers.rcx, self.served);
                 Ok(())
             }
             core_call::DEPOSIT_MEM => self.deposit_mem(),

@@ -5,7 +5,7 @@ use super::fake::Fake;
 use crate::memory_map::RamMap;
 use crate::memory_map::tests::{LIMIT, area};
 use crate::page_map::{PageMap, PageState};
-use crate::request::Registers;
+use crate::request::{Registers, Served};
 use crate::sync::CallLock;
 use crate::vcpu::{Vcpu, VcpuTable};
 use snp_abi::{PAGE_SIZE, PageSize, RmpPermissions, SevFeatures, Vmpl};
@@ -71,12 +71,15 @@ impl Setup {
         pages.set_at_boot(LIST, 16, PageState::Validated);
         pages.set_at_boot(CA, 1, PageState::CallingArea);
         self.vcpus[0].set_guest(Some((BOOT_VMSA, CA)));
+        let served = Served::new();
+        served.add(31);
         let core = CoreProtocol {
             pages: &pages,
             vcpus: VcpuTable(&self.vcpus),
             lock: &self.lock,
             machine: &self.machine,
             guest_features: SevFeatures::SNP_ACTIVE,
+            served: &served,
         };
         test(&Guest {
             core,
@@ -685,6 +688,7 @@ fn calls_that_this_svsm_does_not_need() {
             }
         );
         assert_eq!(guest.call(6, 2 << 32 | 1, 0, 0).rcx, 0);
+        assert_eq!(guest.call(6, 31 << 32 | 1, 0, 0).rcx, 1 << 32 | 1);
     });
 }
 

@@ -91,6 +91,7 @@ pub fn run(c_bit: u32) -> ! {
                 invlpgb: cpuid.has(INVLPGB),
             },
             guest_features: launch.features,
+            served: svsm_core::request::Served::new(),
         },
     );
     ready(kernel);
