@@ -135,10 +135,11 @@ impl Gate {
 
     /// Enters, unless somebody is inside.
     pub fn try_enter(&self) -> Option<GateGuard<'_>> {
-        self.inside
-            .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed)
-            .is_ok()
-            .then_some(GateGuard(self))
+        let taken = self
+            .inside
+            .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed);
+        // A guard is made only now: dropping one opens the gate, whoever holds it.
+        taken.ok().map(|_| GateGuard(self))
     }
 }
 
@@ -185,7 +186,12 @@ mod tests {
     fn a_gate_has_one_holder() {
         let gate = Gate::new();
         let inside = gate.try_enter().unwrap();
-        assert!(gate.try_enter().is_none());
+        for _ in 0..3 {
+            assert!(
+                gate.try_enter().is_none(),
+                "an attempt does not open the gate"
+            );
+        }
         drop(inside);
         assert!(gate.try_enter().is_some());
         assert!(gate.try_enter().is_some(), "the guard was dropped at once");
