@@ -1,10 +1,12 @@
 //! The guest's local APIC: the real one's registers, x2APIC mode emulated over xAPIC, and what may not pass: NMI, INIT and
-//! start-up commands, which act on vCPUs rather than on processors.
+//! start-up commands, which act on vCPUs rather than on processors, and the timer, which is the machine's own
+//! (`vcpu::timers`). A VMPL with restricted injection has a local APIC of its own instead (`snp_model::lapic`).
 
-use crate::arch::{lapic, percpu};
+use crate::arch::{lapic, percpu, time};
 use crate::trace;
 use crate::vcpu::{Vcpu, requests};
 use snp_model::apic::{self, DeliveryMode, Icr, Mode, Offset, Shorthand};
+use snp_model::lapic::Timer;
 use snp_model::trace::Topic;
 
 const ID: Offset = 0x20;
@@ -16,6 +18,8 @@ const SELF_IPI: Offset = 0x3F0;
 /// Real command: fixed delivery, asserted.
 const FIXED: u32 = 1 << 14;
 const MODE_SHIFT: u32 = 8;
+/// Shorthand: to itself.
+const SELF: u32 = 1 << 18;
 
 /// Vectors below are exceptions for the machine, which takes all interrupts itself.
 const FIRST_VECTOR: u8 = 32;
@@ -37,23 +41,69 @@ fn mode(vcpu: &Vcpu) -> Mode {
     apic::mode(vcpu.apic_base).unwrap_or(Mode::Disabled)
 }
 
+/// The timer's registers, of which the processor's are the machine's.
+const fn of_timer(register: Offset) -> bool {
+    matches!(
+        register,
+        apic::LVT_TIMER | apic::TIMER_INITIAL | apic::TIMER_CURRENT | apic::TIMER_DIVIDE
+    )
+}
+
+fn read(vcpu: &Vcpu, register: Offset) -> u32 {
+    match register {
+        apic::LVT_TIMER => vcpu.timer.lvt(),
+        apic::TIMER_INITIAL => vcpu.timer.initial(),
+        apic::TIMER_CURRENT => vcpu.timer.current(time::now()),
+        apic::TIMER_DIVIDE => vcpu.timer.divide(),
+        _ => lapic::read(register),
+    }
+}
+
+fn write(vcpu: &mut Vcpu, register: Offset, value: u32) {
+    let value = lvt(register, value);
+    if !of_timer(register) {
+        return lapic::write(register, value);
+    }
+    let (timer, now) = (&mut vcpu.timer, time::now());
+    match register {
+        apic::LVT_TIMER => timer.write_lvt(value, now),
+        apic::TIMER_INITIAL => timer.write_initial(value, now),
+        apic::TIMER_DIVIDE => timer.write_divide(value, now),
+        _ => {}
+    }
+}
+
+/// Requests an interrupt of this processor's guest, as its local sources do.
+pub fn request_own(vector: u8) {
+    if vector >= FIRST_VECTOR {
+        lapic::send(0, FIXED | SELF | u32::from(vector));
+    }
+}
+
 /// The register that an MMIO address means, in xAPIC mode.
-pub fn register_at(vcpu: &Vcpu, gpa: u64) -> Option<Offset> {
+pub fn register_at(vcpu: &mut Vcpu, gpa: u64) -> Option<Offset> {
     let inside = (apic::BASE_ADDRESS..apic::BASE_ADDRESS + 0x1000).contains(&gpa);
+    let there = vcpu.own_apic().is_some() || mode(vcpu) != Mode::Disabled;
     // Registers are 16 bytes apart, of which the first four count.
-    (inside && mode(vcpu) != Mode::Disabled).then_some((gpa & 0xFF0) as Offset)
+    (inside && there).then_some((gpa & 0xFF0) as Offset)
 }
 
 /// Reads a register by MMIO; in x2APIC mode there is nothing.
-pub fn read_xapic(vcpu: &Vcpu, register: Offset) -> u32 {
+pub fn read_xapic(vcpu: &mut Vcpu, register: Offset) -> u32 {
+    if let Some((own, owner)) = vcpu.own_apic() {
+        return own.read_mmio(owner, register, time::now());
+    }
     match mode(vcpu) {
-        Mode::XApic => lapic::read(register),
+        Mode::XApic => read(vcpu, register),
         Mode::X2Apic | Mode::Disabled => u32::MAX,
     }
 }
 
 /// Writes a register by MMIO.
 pub fn write_xapic(vcpu: &mut Vcpu, register: Offset, value: u32) {
+    if let Some((own, owner)) = vcpu.own_apic() {
+        return own.write_mmio(owner, register, value, time::now());
+    }
     if mode(vcpu) != Mode::XApic {
         return;
     }
@@ -73,7 +123,7 @@ pub fn write_xapic(vcpu: &mut Vcpu, register: Offset, value: u32) {
         }
         // The ID stays: the machine addresses processors by it.
         ID => {}
-        _ => lapic::write(register, lvt(register, value)),
+        _ => write(vcpu, register, value),
     }
     if matches!(register, LDR | DFR) {
         publish(vcpu);
@@ -85,11 +135,25 @@ fn publish(vcpu: &Vcpu) {
     requests::shared(vcpu.index()).publish_apic(mode(vcpu), lapic::read(LDR), lapic::read(DFR));
 }
 
+/// Reads APIC_BASE.
+pub fn read_base(vcpu: &mut Vcpu) -> u64 {
+    match vcpu.own_apic() {
+        Some((own, owner)) => own.base(owner),
+        None => vcpu.apic_base,
+    }
+}
+
 /// Writes APIC_BASE; `false`: #GP.
 pub fn write_base(vcpu: &mut Vcpu, value: u64) -> bool {
+    if let Some((own, owner)) = vcpu.own_apic() {
+        return own.write_base(owner, value).is_ok();
+    }
     match apic::write_base(vcpu.apic_base, value) {
         Ok(base) => {
             vcpu.apic_base = base;
+            if mode(vcpu) == Mode::Disabled {
+                vcpu.timer = Timer::new();
+            }
             publish(vcpu);
             true
         }
@@ -98,7 +162,10 @@ pub fn write_base(vcpu: &mut Vcpu, value: u64) -> bool {
 }
 
 /// Reads an x2APIC register; `None`: #GP.
-pub fn read_x2apic(vcpu: &Vcpu, msr: u32) -> Option<u64> {
+pub fn read_x2apic(vcpu: &mut Vcpu, msr: u32) -> Option<u64> {
+    if let Some((own, owner)) = vcpu.own_apic() {
+        return own.read_msr(owner, msr, time::now());
+    }
     if mode(vcpu) != Mode::X2Apic {
         return None;
     }
@@ -107,12 +174,15 @@ pub fn read_x2apic(vcpu: &Vcpu, msr: u32) -> Option<u64> {
         ID => vcpu.apic_id().into(),
         LDR => apic::x2apic_ldr(vcpu.apic_id()).into(),
         ICR_LOW => u64::from(lapic::read(ICR_LOW)) | u64::from(lapic::read(ICR_HIGH) >> 24) << 32,
-        _ => lapic::read(register).into(),
+        _ => read(vcpu, register).into(),
     })
 }
 
 /// Writes an x2APIC register; `false`: #GP.
 pub fn write_x2apic(vcpu: &mut Vcpu, msr: u32, value: u64) -> bool {
+    if let Some((own, owner)) = vcpu.own_apic() {
+        return own.write_msr(owner, msr, value, time::now());
+    }
     if mode(vcpu) != Mode::X2Apic {
         return false;
     }
@@ -125,7 +195,7 @@ pub fn write_x2apic(vcpu: &mut Vcpu, msr: u32, value: u64) -> bool {
     match register {
         ICR_LOW => send(vcpu, &Icr::from_x2apic(value)),
         SELF_IPI => send(vcpu, &Icr::self_ipi(value as u8)),
-        _ => lapic::write(register, lvt(register, value as u32)),
+        _ => write(vcpu, register, value as u32),
     }
     true
 }

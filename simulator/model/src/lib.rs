@@ -33,6 +33,7 @@ pub mod fpu;
 pub mod ghcb;
 pub mod ghcb_msr;
 pub mod kvmclock;
+pub mod lapic;
 pub mod msr_policy;
 pub mod psc;
 pub mod rmp;

@@ -1,6 +1,6 @@
 //! Interrupt descriptor table: 256 entry points and what they do.
 //!
-//! Interrupts belong to the guest: their vectors are only noted. NMIs are the machine's own kick between processors.
+//! Interrupts belong to the guest: their vectors are only noted. NMIs are the machine's own: kicks between processors, and its timer.
 //! Exceptions are bugs of the machine.
 
 use super::lock::SpinLock;
@@ -165,6 +165,10 @@ extern "sysv64" fn trap(frame: &mut TrapFrame) {
         return;
     }
     if frame.vector == NMI {
+        // A kick by another processor or the timer: either way the vCPU's loop has something to look at.
+        if let Some(this) = percpu::try_this() {
+            this.kick_self();
+        }
         let end = &raw const wait_end as u64;
         let start = wait_for_event as *const () as u64;
         if frame.rip >= start && frame.rip <= &raw const wait_halt as u64 {

@@ -1,5 +1,5 @@
-//! The real local APIC, in xAPIC mode. Its registers are the guest's; the machine uses the command register for kicks
-//! and for starting processors.
+//! The real local APIC, in xAPIC mode. Its registers are the guest's but for the timer; the machine uses the command register
+//! for kicks and for starting processors.
 
 use super::phys;
 
@@ -9,6 +9,10 @@ const ID: u16 = 0x20;
 const SPURIOUS: u16 = 0xF0;
 const COMMAND_LOW: u16 = 0x300;
 const COMMAND_HIGH: u16 = 0x310;
+const LVT_TIMER: u16 = 0x320;
+const TIMER_INITIAL: u16 = 0x380;
+const TIMER_DIVIDE: u16 = 0x3E0;
+const DIVIDE_BY_1: u32 = 0xB;
 const DELIVERY_PENDING: u32 = 1 << 12;
 const ASSERT: u32 = 1 << 14;
 const MODE_NMI: u32 = 4 << 8;
@@ -35,6 +39,18 @@ pub fn id() -> u32 {
 /// Turns it on, so that it takes NMIs and interrupts; the guest programs the rest.
 pub fn enable() {
     write(SPURIOUS, 0x1FF);
+}
+
+/// Starts the timer: one NMI to this processor after `count` ticks of its clock, which has 1 GHz.
+pub fn start_timer(count: u32) {
+    write(LVT_TIMER, MODE_NMI);
+    write(TIMER_DIVIDE, DIVIDE_BY_1);
+    write(TIMER_INITIAL, count);
+}
+
+/// Stops it.
+pub fn stop_timer() {
+    write(TIMER_INITIAL, 0);
 }
 
 /// Writes the command register as a whole.

@@ -34,6 +34,12 @@ pub fn tsc_khz() -> u64 {
     TSC_KHZ.load(Ordering::Relaxed)
 }
 
+/// Time in nanoseconds, by the TSC as the guest's clock has it.
+pub fn now() -> u64 {
+    let (tsc, khz) = (cpu::rdtsc(), tsc_khz());
+    tsc / khz * 1_000_000 + tsc % khz * 1_000_000 / khz
+}
+
 /// A point in time after which a wait has failed.
 pub struct Deadline(u64);
 

@@ -8,6 +8,8 @@ mod page;
 mod state_change;
 mod vcpus;
 
+pub use page::Shared;
+
 use crate::arch::cpu;
 use crate::diagnosis;
 use crate::exit_status::ExitStatus;

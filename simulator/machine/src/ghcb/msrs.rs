@@ -15,7 +15,7 @@ fn general_protection() -> Reply {
 /// RDMSR.
 pub fn read(vcpu: &mut Vcpu, msr: u32) -> Reply {
     let value = match msr_policy::emulated(msr) {
-        Emulated::ApicBase => Some(vcpu.apic_base),
+        Emulated::ApicBase => Some(apic::read_base(vcpu)),
         Emulated::X2Apic => apic::read_x2apic(vcpu, msr),
         Emulated::Constant(value) | Emulated::ReadOnly(value) => Some(value),
         Emulated::Tsc => Some(cpu::rdtsc()),

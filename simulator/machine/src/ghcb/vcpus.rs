@@ -84,8 +84,8 @@ pub fn apic_ids(pages: u64, list: u64) -> Reply {
     Reply::rax(pages)
 }
 
-/// HV_DOORBELL (56421 §4.1.10): 0 asks for the preferred page, 1 sets it, 2 asks for it, 3 clears it. No event is ever
-/// signalled through it, because the machine has none for a VMPL with restricted injection.
+/// HV_DOORBELL (56421 §4.1.10): 0 asks for the preferred page, 1 sets it, 2 asks for it, 3 clears it. As in KVM's series for
+/// restricted injection, a request that is refused leaves no page set.
 pub fn doorbell(vcpu: &mut Vcpu, operation: u64, gpa: u64) -> Reply {
     let level = vcpu.level();
     match operation {
@@ -99,10 +99,13 @@ pub fn doorbell(vcpu: &mut Vcpu, operation: u64, gpa: u64) -> Reply {
             level.doorbell = None;
             Reply::OK
         }
-        _ => Reply::malformed(Malformed::InvalidInput {
-            exit_code: exit::HV_DOORBELL,
-            field: "operation or GPA",
-            value: gpa,
-        }),
+        _ => {
+            level.doorbell = None;
+            Reply::malformed(Malformed::InvalidInput {
+                exit_code: exit::HV_DOORBELL,
+                field: "operation or GPA",
+                value: gpa,
+            })
+        }
     }
 }

@@ -26,8 +26,13 @@ impl Vcpu {
         })
     }
 
-    fn interrupts_on(&self) -> bool {
+    pub(super) fn interrupts_on(&self) -> bool {
         self.state().rflags.get() & RFLAGS_IF != 0
+    }
+
+    /// Whether the last instruction keeps interrupts away for one more.
+    pub(super) fn in_shadow(&self) -> bool {
+        self.block.control.interrupt_shadow & SHADOW != 0
     }
 
     /// The virtual TPR of a VMPL, which is in the VMCB while the VMPL is loaded.
@@ -54,10 +59,13 @@ impl Vcpu {
     /// Whether this VMPL, halted, goes on now.
     pub(super) fn wakes(&self, vmpl: Vmpl) -> bool {
         let level = &self.levels[vmpl.index()];
-        level.state() == super::LevelState::Halted
-            && self.takes_interrupts(vmpl)
-            && (level.interrupts_on && self.deliverable(vmpl).is_some()
-                || self.nmi_deliverable(vmpl))
+        if level.state() != super::LevelState::Halted {
+            return false;
+        }
+        if !self.takes_interrupts(vmpl) {
+            return self.doorbell_wakes(vmpl);
+        }
+        level.interrupts_on && self.deliverable(vmpl).is_some() || self.nmi_deliverable(vmpl)
     }
 
     /// Puts into the VMCB what is to be delivered at the next entry.
@@ -67,10 +75,10 @@ impl Vcpu {
         self.block.control.interrupt_control &= !V_REQUEST;
         self.block.control.event_injection = core::mem::take(&mut self.reinject);
         if !self.takes_interrupts(vmpl) {
-            return;
+            return self.ring();
         }
         let free = self.block.control.event_injection == 0;
-        let shadow = self.block.control.interrupt_shadow & SHADOW != 0;
+        let shadow = self.in_shadow();
         if free && !shadow && self.nmi_deliverable(vmpl) {
             trace!(self, Topic::Irq, "NMI");
             shared(self.index()).take_nmi();
@@ -97,17 +105,8 @@ impl Vcpu {
     /// Delivers an interrupt in software. Not by EVENTINJ: QEMU delivers that one a second time if its loop is asked to stop
     /// at that moment, because its VMRUN leaves the vector as a pending exception.
     fn deliver_interrupt(&mut self, vector: u8) {
-        let vmpl = self.vmpl();
-        let mut memory = crate::memory::lock();
-        let mut checked = crate::memory::Checked {
-            memory: &mut memory,
-            vmpl,
-        };
-        let what = event::Event::interrupt(vector);
-        let result = event::deliver(&mut self.block.state, &mut checked, crate::GEOMETRY, what);
-        drop(memory);
-        match result {
-            Ok(event::Delivered::Entered { .. }) => self.block.control.interrupt_shadow = 0,
+        match self.deliver(event::Event::interrupt(vector)) {
+            Ok(event::Delivered::Entered { .. }) => {}
             Ok(event::Delivered::Shutdown) => crate::exits::shutdown(self),
             Err(event::DeliveryError::Nested { violation, .. })
                 if crate::exits::npf::solve(self, violation) =>

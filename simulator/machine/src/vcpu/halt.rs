@@ -23,7 +23,8 @@ impl Vcpu {
             let level = &self.levels[vmpl.index()];
             let wakeable = level.state() == LevelState::Halted
                 && self.takes_interrupts(vmpl)
-                && level.interrupts_on;
+                && level.interrupts_on
+                || self.own_timer_wakes(vmpl);
             shared(self.index()).set_parked(!wakeable);
         } else {
             shared(self.index()).set_parked(true);

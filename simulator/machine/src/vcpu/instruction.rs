@@ -57,6 +57,21 @@ impl Vcpu {
             what.vector,
             what.error_code
         );
+        match self.deliver(what) {
+            Ok(event::Delivered::Entered { .. }) => {}
+            Ok(event::Delivered::Shutdown) => exits::shutdown(self),
+            Err(event::DeliveryError::Nested { violation, pending }) => {
+                self.nested(violation, pending);
+            }
+            Err(error) => diagnosis::stop(self, ExitStatus::Diagnosis, format_args!("{error}")),
+        }
+    }
+
+    /// Enters the handler of an event; the interrupt shadow ends then.
+    pub(super) fn deliver(
+        &mut self,
+        what: event::Event,
+    ) -> Result<event::Delivered, event::DeliveryError> {
         let vmpl = self.vmpl();
         let mut memory = memory::lock();
         let mut checked = memory::Checked {
@@ -65,14 +80,10 @@ impl Vcpu {
         };
         let result = event::deliver(&mut self.block.state, &mut checked, GEOMETRY, what);
         drop(memory);
-        match result {
-            Ok(event::Delivered::Entered { .. }) => self.block.control.interrupt_shadow = 0,
-            Ok(event::Delivered::Shutdown) => exits::shutdown(self),
-            Err(event::DeliveryError::Nested { violation, pending }) => {
-                self.nested(violation, pending);
-            }
-            Err(error) => diagnosis::stop(self, ExitStatus::Diagnosis, format_args!("{error}")),
+        if let Ok(event::Delivered::Entered { .. }) = result {
+            self.block.control.interrupt_shadow = 0;
         }
+        result
     }
 
     /// A nested fault on the way of an exception. What the machine can wait for (a VMSA that another processor runs) is

@@ -5,6 +5,7 @@ use crate::arch::lock::SpinLock;
 use crate::arch::phys;
 use snp_abi::vmsa::Vmsa;
 use snp_abi::{SevFeatures, Vmpl, ghcb_msr};
+use snp_model::lapic::LocalApic;
 use zerocopy::IntoBytes;
 
 /// Bytes of a VMSA page that mean something.
@@ -42,6 +43,10 @@ pub struct Level {
     pub registered: Option<u64>,
     /// GPA of the #HV doorbell page.
     pub doorbell: Option<u64>,
+    /// Its local APIC, if it has restricted injection; else the processor's is the VMPL's.
+    pub apic: LocalApic,
+    /// #HV is to be delivered.
+    pub(super) signal: bool,
     /// NMIs are blocked until the guest says that its handler is done.
     pub nmi_blocked: bool,
     /// RFLAGS.IF at HLT.
@@ -65,6 +70,8 @@ impl Level {
             ghcb_msr: ghcb_msr::sev_info(PROTOCOL.0, PROTOCOL.1, crate::GEOMETRY.c_bit),
             registered: None,
             doorbell: None,
+            apic: LocalApic::new(),
+            signal: false,
             nmi_blocked: false,
             interrupts_on: false,
             on_init: None,

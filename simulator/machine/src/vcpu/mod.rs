@@ -4,12 +4,14 @@
 //! copied back, with the exit's code and information, before another VMPL runs or the vCPU sleeps. In between the RMP has
 //! it marked as in use.
 
+mod doorbell;
 mod events;
 mod halt;
 mod instruction;
 mod level;
 pub mod requests;
 mod switch;
+mod timers;
 
 use crate::arch::lapic;
 use crate::arch::percpu::{self, PerCpu};
@@ -26,6 +28,7 @@ pub use level::{LevelState, features_of, fix_features, sev_info};
 use snp_abi::ghcb::Ghcb;
 use snp_abi::vmsa::Vmsa;
 use snp_abi::{SevFeatures, Vmpl};
+use snp_model::lapic::Timer;
 use snp_model::trace::Topic;
 
 const CR0_PG: u64 = 1 << 31;
@@ -51,6 +54,9 @@ pub struct Vcpu {
     shadow_rip: Option<u64>,
     /// APIC_BASE.
     pub apic_base: u64,
+    /// The guest's APIC timer.
+    pub timer: Timer,
+    armed: Option<timers::Armed>,
     /// Where a GHCB is copied to.
     pub ghcb: &'static mut Ghcb,
 }
@@ -111,6 +117,8 @@ impl Vcpu {
             reinject: 0,
             shadow_rip: None,
             apic_base: lapic::BASE | snp_model::apic::BASE_ENABLE | bsp,
+            timer: Timer::new(),
+            armed: None,
             ghcb,
         })
     }
@@ -178,11 +186,14 @@ impl Vcpu {
     pub fn run(mut self) -> ! {
         loop {
             self.take_requests();
+            self.expire_timers();
             if !self.choose() {
+                self.set_timer();
                 self.sleep();
                 continue;
             }
             self.inject();
+            self.set_timer();
             self.enter();
             exits::handle(&mut self);
         }

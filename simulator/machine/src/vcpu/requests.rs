@@ -160,6 +160,7 @@ impl Vcpu {
         if !self.cpu.take_kick() {
             return;
         }
+        self.timer_may_have_fired();
         let shared = shared(self.index());
         let changes = core::mem::take(&mut *shared.changes.lock());
         for (vmpl, change) in Vmpl::ALL.into_iter().zip(changes) {

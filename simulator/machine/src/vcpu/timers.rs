@@ -1,0 +1,87 @@
+//! APIC timers: the guest's, and one for each VMPL with an APIC of its own. The processor has one, which is the machine's: it
+//! sends an NMI, which ends guest and sleep, when the first of them is due.
+
+use super::Vcpu;
+use crate::arch::{cpu, lapic, time};
+use crate::trace;
+use snp_model::trace::Topic;
+
+/// How soon the machine wants to be back when it could not deliver something at an entry.
+const SOON: u64 = 20_000;
+
+/// What the processor's timer was set to, in nanoseconds.
+#[derive(Clone, Copy)]
+pub(super) struct Armed {
+    deadline: u64,
+    fires: u64,
+}
+
+impl Vcpu {
+    /// Requests the interrupts of timers that are due.
+    pub(super) fn expire_timers(&mut self) {
+        let now = time::now();
+        for level in &mut self.levels {
+            level.apic.expire(now);
+        }
+        let Some(vector) = self.timer.expire(now) else {
+            return;
+        };
+        trace!(self, Topic::Irq, "timer {vector:#x}");
+        crate::apic::request_own(vector);
+        // Taken at once if an interrupt exit would follow immediately.
+        let takes = self.loaded.is_some_and(|vmpl| {
+            Some(vmpl) == self.current
+                && self.takes_interrupts(vmpl)
+                && self.levels[vmpl.index()].state() == super::LevelState::Runnable
+        });
+        if takes
+            && self.interrupts_on()
+            && !self.in_shadow()
+            && self.cpu.pending_interrupt().is_none()
+        {
+            cpu::take_interrupt();
+        }
+    }
+
+    /// When the next timer is due that matters to what runs: the guest's in any case, those of VMPLs with an APIC of their
+    /// own while they are the current one.
+    fn next_deadline(&self) -> Option<u64> {
+        let own = self.current.and_then(|vmpl| {
+            let level = &self.levels[vmpl.index()];
+            if level.signal {
+                Some(time::now() + SOON)
+            } else {
+                level.apic.next()
+            }
+        });
+        self.timer.next().into_iter().chain(own).min()
+    }
+
+    /// Sets the processor's timer; what was due before is done.
+    pub(super) fn set_timer(&mut self) {
+        let Some(deadline) = self.next_deadline() else {
+            if self.armed.take().is_some() {
+                lapic::stop_timer();
+            }
+            return;
+        };
+        let now = time::now();
+        if self
+            .armed
+            .is_some_and(|armed| armed.deadline == deadline && now < armed.fires)
+        {
+            return;
+        }
+        let count = deadline.saturating_sub(now).clamp(1, u32::MAX.into()) as u32;
+        lapic::start_timer(count);
+        self.armed = Some(Armed {
+            deadline,
+            fires: now + u64::from(count),
+        });
+    }
+
+    /// An NMI has come: perhaps the timer's, which then is not running any more.
+    pub(super) fn timer_may_have_fired(&mut self) {
+        self.armed = None;
+    }
+}
