@@ -54,7 +54,20 @@ pub fn describe(bytes: &[u8], each: bool) -> Result<String> {
         }
     }
     flush(&mut text, &mut run)?;
+    services(&mut text, &image)?;
     Ok(text)
+}
+
+/// The services, if there are any.
+fn services(text: &mut String, image: &Image<'_>) -> Result<()> {
+    let headers: Vec<_> = image.headers().collect::<Result<_, _>>()?;
+    match crate::services::list(headers.into_iter()) {
+        Ok(services) => services
+            .iter()
+            .try_for_each(|service| writeln!(text, "{service}"))?,
+        Err(error) => writeln!(text, "services: refused: {error:#}")?,
+    }
+    Ok(())
 }
 
 /// A run of page data.

@@ -10,3 +10,4 @@ pub mod build;
 pub mod check;
 pub mod inspect;
 pub mod measure;
+mod services;

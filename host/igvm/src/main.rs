@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use boot_abi::PayloadDigests;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use macadamia_igvm::build::{self, First, Guest, sha256};
+use macadamia_igvm::build::{self, First, Guest, Service, sha256};
 use macadamia_igvm::{check, inspect, measure};
 
 /// Builds, measures and inspects IGVM images of the Macadamia SVSM.
@@ -31,7 +31,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Make an image
-    Build(BuildArgs),
+    Build(Box<BuildArgs>),
     /// Print an image's SEV-SNP launch digest
     ///
     /// The digest is computed from the file alone. It is what the MEASUREMENT field of an attestation report shows for
@@ -66,6 +66,9 @@ Examples:
   An SVSM that starts Linux:
     macadamia-igvm build --svsm svsm.elf --guest shim.elf \\
         --kernel bzImage --initrd initrd.img --cmdline 'console=ttyS0' -o linux.igvm
+  The same with a vTPM that may have 1 MiB of heap:
+    macadamia-igvm build --svsm svsm.elf --service vtpm:2:256=vtpm.elf --guest shim.elf \\
+        --kernel bzImage --initrd initrd.img --cmdline 'console=ttyS0' -o linux.igvm
   An SVSM with a test guest:
     macadamia-igvm build --svsm svsm.elf --guest probe.elf -o probe.igvm
   A test payload at VMPL0, without SVSM:
@@ -77,8 +80,14 @@ struct BuildArgs {
     /// kernel to the SVSM's memory.
     #[arg(long, value_name = "ELF", required_unless_present = "payload")]
     svsm: Option<PathBuf>,
+    /// A ring-3 service of the SVSM's, repeatable: its name for people, the number of the SVSM protocol that it serves (2:
+    /// vTPM), most pages of its heap, its ELF file
+    ///
+    /// Only what is loaded of the file goes into the image, where it is measured.
+    #[arg(long = "service", value_name = "NAME:PROTOCOL:HEAP_PAGES=ELF", requires = "svsm", value_parser = service)]
+    services: Vec<ServiceArg>,
     /// A test payload to run at VMPL0 in the SVSM's place, an ELF file
-    #[arg(long, value_name = "ELF", conflicts_with_all = ["svsm", "guest"])]
+    #[arg(long, value_name = "ELF", conflicts_with_all = ["svsm", "guest", "services"])]
     payload: Option<PathBuf>,
     /// What the SVSM starts at VMPL2, an ELF file: the shim that loads Linux, or a test guest
     #[arg(long, value_name = "ELF", requires = "svsm")]
@@ -118,6 +127,36 @@ enum GuestKind {
     Linux,
     /// A guest that needs nothing else.
     Probe,
+}
+
+/// A service on the command line.
+#[derive(Clone)]
+struct ServiceArg {
+    name: String,
+    protocol: u32,
+    heap_pages: u32,
+    path: PathBuf,
+}
+
+fn service(text: &str) -> Result<ServiceArg, String> {
+    let parts = text
+        .split_once('=')
+        .and_then(|(what, path)| Some((what.split_once(':')?, path)))
+        .and_then(|((name, numbers), path)| Some((name, numbers.split_once(':')?, path)));
+    let Some((name, (protocol, heap_pages), path)) = parts else {
+        return Err("expected NAME:PROTOCOL:HEAP_PAGES=ELF".to_owned());
+    };
+    let number = |what, digits: &str| {
+        digits
+            .parse()
+            .map_err(|error| format!("{what} {digits:?}: {error}"))
+    };
+    Ok(ServiceArg {
+        name: name.to_owned(),
+        protocol: number("protocol", protocol)?,
+        heap_pages: number("heap pages", heap_pages)?,
+        path: path.into(),
+    })
 }
 
 fn hexadecimal(text: &str) -> Result<u64, String> {
@@ -165,7 +204,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn run_build(args: &BuildArgs) -> Result<()> {
-    let (kernel, guest);
+    let (kernel, guest, files, services);
     let first = match (&args.payload, &args.svsm) {
         (Some(payload), _) => {
             kernel = read(payload)?;
@@ -176,8 +215,22 @@ fn run_build(args: &BuildArgs) -> Result<()> {
             guest = args.guest.as_deref().map(read).transpose()?;
             let digests = digests(args)?;
             let guest = guest.as_deref().map(|elf| Guest { elf, digests });
+            let read = |service: &ServiceArg| read(&service.path);
+            files = args.services.iter().map(read).collect::<Result<Vec<_>>>()?;
+            services = args
+                .services
+                .iter()
+                .zip(&files)
+                .map(|(service, elf)| Service {
+                    name: &service.name,
+                    protocol: service.protocol,
+                    heap_pages: service.heap_pages,
+                    elf,
+                })
+                .collect::<Vec<_>>();
             First::Svsm {
                 kernel: &kernel,
+                services: &services,
                 guest,
             }
         }

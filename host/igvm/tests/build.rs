@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use boot_abi::{BootParams, GpaRange, GuestParams, entry_mode, layout};
+use boot_abi::{BootParams, GpaRange, GuestParams, PARAMS_VERSION, entry_mode, layout};
 use common::memory::load;
 use common::{digests, elf, guest, image, svsm};
 use igvm_loader::PageKind;
@@ -65,7 +65,7 @@ fn the_svsm_is_told_what_was_launched() {
     assert_eq!(&params.magic, b"MACABOOT");
     assert_eq!(
         (params.version.get(), params.size.get()),
-        (1, size_of::<BootParams>() as u32)
+        (PARAMS_VERSION, size_of::<BootParams>() as u32)
     );
     assert_eq!(params.svsm, GpaRange::new(0x80_0000_0000, 0x80_0000));
     assert_eq!(params.kernel_image, GpaRange::new(0x80_0000_0000, 0x5000));
@@ -114,7 +114,7 @@ fn the_guest_is_told_its_place_and_the_digests() {
     assert_eq!(&params.magic, b"MACAGUES");
     assert_eq!(
         (params.version.get(), params.size.get()),
-        (1, size_of::<GuestParams>() as u32)
+        (PARAMS_VERSION, size_of::<GuestParams>() as u32)
     );
     assert_eq!(params.region, GpaRange::new(0x80_0000, 0x20_0000));
     assert_eq!(params.memory_map, GpaRange::new(0x80_1000, 0xC000));
@@ -194,6 +194,7 @@ fn an_svsm_without_a_guest() {
         &build(
             &First::Svsm {
                 kernel: &kernel,
+                services: &[],
                 guest: None,
             },
             DEFAULT_POLICY,
@@ -263,6 +264,7 @@ fn every_byte_of_what_is_given_counts() {
         let image = build(
             &First::Svsm {
                 kernel,
+                services: &[],
                 guest: Some(Guest { elf, digests }),
             },
             DEFAULT_POLICY,

@@ -1,50 +1,10 @@
 //! As much of ELF as a statically linked bare-metal program needs: its entry point and its PT_LOAD segments.
 
 use anyhow::{Result, ensure};
+use svsm_core::service::elf::{
+    EM_X86_64, ET_EXEC, FileHeader, IDENT, PT_DYNAMIC, PT_INTERP, PT_LOAD, ProgramHeader,
+};
 use zerocopy::FromBytes;
-use zerocopy::little_endian::{U16, U32, U64};
-
-/// ELF64 file header.
-#[derive(FromBytes)]
-#[repr(C)]
-struct FileHeader {
-    ident: [u8; 16],
-    kind: U16,
-    machine: U16,
-    version: U32,
-    entry: U64,
-    program_headers: U64,
-    section_headers: U64,
-    flags: U32,
-    header_size: U16,
-    program_header_size: U16,
-    program_header_count: U16,
-    section_header_size: U16,
-    section_header_count: U16,
-    section_names: U16,
-}
-
-/// ELF64 program header.
-#[derive(FromBytes)]
-#[repr(C)]
-struct ProgramHeader {
-    kind: U32,
-    flags: U32,
-    offset: U64,
-    virtual_address: U64,
-    physical_address: U64,
-    file_size: U64,
-    memory_size: U64,
-    alignment: U64,
-}
-
-/// 0x7F "ELF", 64-bit, little-endian, version 1.
-const IDENT: [u8; 7] = [0x7F, b'E', b'L', b'F', 2, 1, 1];
-const ET_EXEC: u16 = 2;
-const EM_X86_64: u16 = 62;
-const PT_LOAD: u32 = 1;
-const PT_DYNAMIC: u32 = 2;
-const PT_INTERP: u32 = 3;
 
 /// A program as it is to be loaded.
 pub struct Elf<'a> {

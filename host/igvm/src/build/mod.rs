@@ -7,6 +7,7 @@ mod elf;
 mod image;
 mod pages;
 mod parameters;
+mod services;
 mod vmsa;
 
 use std::ops::Range;
@@ -21,6 +22,7 @@ use pages::{Contents, Pages};
 use parameters::{GuestPart, Programs, boot_params, guest_params};
 
 pub use parameters::sha256;
+pub use services::Service;
 pub use vmsa::{FEATURES, flat_32};
 
 /// The policy of `--policy`'s default: simultaneous multithreading allowed, nothing else (56860 §4.3). Bit 17 must be
@@ -33,6 +35,8 @@ pub enum First<'a> {
     Svsm {
         /// Its ELF file.
         kernel: &'a [u8],
+        /// Its ring-3 services.
+        services: &'a [Service<'a>],
         /// The guest, if there is one.
         guest: Option<Guest<'a>>,
     },
@@ -51,7 +55,7 @@ pub struct Guest<'a> {
 
 /// Where programs may be. The CPUID page and the secrets page end the boot stage.
 const BOOT_STAGE: Range<u64> = layout::BOOT_STAGE_BASE..layout::CPUID_GPA;
-const KERNEL: Range<u64> = layout::SVSM_BASE..layout::PARAMETERS_GPA;
+const KERNEL: Range<u64> = layout::SVSM_BASE..layout::SERVICES_GPA;
 const GUEST_IMAGE: Range<u64> = layout::GUEST_IMAGE_GPA..layout::GUEST_BASE + layout::GUEST_SIZE;
 
 /// Makes an image.
@@ -61,8 +65,13 @@ const GUEST_IMAGE: Range<u64> = layout::GUEST_IMAGE_GPA..layout::GUEST_BASE + la
 pub fn build(first: &First<'_>, policy: u64) -> Result<Vec<u8>> {
     let mut pages = Pages::default();
     let (entry, programs) = match first {
-        First::Svsm { kernel, guest } => {
+        First::Svsm {
+            kernel,
+            services,
+            guest,
+        } => {
             let (entry, mut programs) = put_svsm(&mut pages, kernel).context("SVSM")?;
+            programs.services = put_services(&mut pages, services)?;
             programs.guest = match guest {
                 Some(guest) => Some(put_guest(&mut pages, guest).context("guest")?),
                 None => None,
@@ -104,10 +113,23 @@ fn put_svsm(pages: &mut Pages, bytes: &[u8]) -> Result<(u32, Programs)> {
     pages.fill(KERNEL.start..KERNEL.start + kernel);
     let programs = Programs {
         kernel_image: kernel,
+        services: 0,
         boot_stage_launched: boot_stage,
         guest: None,
     };
     Ok((entry, programs))
+}
+
+/// The services: how many bytes of their region are launched.
+fn put_services(pages: &mut Pages, services: &[Service<'_>]) -> Result<u64> {
+    let region = services::region(services)?;
+    for (gpa, page) in (layout::SERVICES_GPA..)
+        .step_by(PAGE_SIZE)
+        .zip(region.chunks(PAGE_SIZE))
+    {
+        pages.put_bytes("services", gpa, page)?;
+    }
+    Ok(region.len() as u64)
 }
 
 /// The guest: its image, its parameters, and every page of its region up to the end of the image.
@@ -142,6 +164,7 @@ fn put_payload(pages: &mut Pages, bytes: &[u8]) -> Result<(u32, Programs)> {
     }
     let programs = Programs {
         kernel_image: launched(&elf.segments, &KERNEL),
+        services: 0,
         boot_stage_launched: launched(&elf.segments, &BOOT_STAGE),
         guest: None,
     };

@@ -25,6 +25,8 @@ pub struct GuestPart {
 pub struct Programs {
     /// The SVSM's memory that holds its kernel, from its base.
     pub kernel_image: u64,
+    /// The launched bytes of services.
+    pub services: u64,
     /// The part of the boot stage that is launched, from its base.
     pub boot_stage_launched: u64,
     /// The guest, if there is one.
@@ -51,7 +53,7 @@ pub fn boot_params(programs: &Programs) -> BootParams {
         svsm: SVSM,
         kernel_image: GpaRange::new(layout::SVSM_BASE, programs.kernel_image),
         parameters: GpaRange::new(layout::PARAMETERS_GPA, layout::PARAMETERS_SIZE),
-        services: GpaRange::new(layout::SERVICES_GPA, 0),
+        services: GpaRange::new(layout::SERVICES_GPA, programs.services),
         boot_stage: GpaRange::new(layout::BOOT_STAGE_BASE, layout::BOOT_STAGE_SIZE),
         boot_stage_launched: GpaRange::new(layout::BOOT_STAGE_BASE, programs.boot_stage_launched),
         cpuid_gpa: U64::new(layout::CPUID_GPA),

@@ -66,6 +66,15 @@ pub(super) const RULES: &[Rule] = &[
         test: inserted,
     },
     Rule {
+        statement: "the services, if there are any, are such that the SVSM takes them",
+        source: "this project: svsm_core::service",
+        test: |facts| {
+            crate::services::list(facts.headers.iter().copied())
+                .map(|_| ())
+                .map_err(|error| format!("{error:#}"))
+        },
+    },
+    Rule {
         statement: "the file has at most 2 MiB",
         source: "this project",
         test: |facts| {

@@ -63,6 +63,30 @@ pub fn guest() -> Vec<u8> {
     )
 }
 
+/// A service of these segments with their rights. Behind them is what is not loaded: sections, symbols.
+pub fn service_of(entry: u64, segments: &[(u32, Segment<'_>)]) -> Vec<u8> {
+    let plain: Vec<_> = segments.iter().map(|&(_, segment)| segment).collect();
+    let mut file = elf(entry, &plain);
+    for (index, &(rights, (address, ..))) in segments.iter().enumerate() {
+        let header = &mut file[64 + 56 * index..];
+        header[4..8].copy_from_slice(&rights.to_le_bytes());
+        header[16..24].copy_from_slice(&address.to_le_bytes());
+    }
+    file.extend([0x5E; 0x800]);
+    file
+}
+
+/// A service of code and data.
+pub fn service() -> Vec<u8> {
+    service_of(
+        0x40_0000,
+        &[
+            (5, (0x40_0000, &[0x55; 0xF00], 0xF00)),
+            (6, (0x40_2000, &[0x66; 0x10], 0x2000)),
+        ],
+    )
+}
+
 /// Digests that tell the three files apart.
 pub fn digests() -> PayloadDigests {
     PayloadDigests {
@@ -82,6 +106,7 @@ pub fn image() -> Vec<u8> {
     build(
         &First::Svsm {
             kernel: &kernel,
+            services: &[],
             guest: Some(guest),
         },
         DEFAULT_POLICY,

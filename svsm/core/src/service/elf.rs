@@ -16,47 +16,54 @@ pub const MAX_HEADERS: u16 = 32;
 /// ELF64 file header (System V ABI, "ELF Header").
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-pub(crate) struct FileHeader {
-    pub(crate) ident: [u8; 16],
-    pub(crate) kind: U16,
-    pub(crate) machine: U16,
-    pub(crate) version: U32,
-    pub(crate) entry: U64,
-    pub(crate) program_headers: U64,
-    pub(crate) section_headers: U64,
-    pub(crate) flags: U32,
-    pub(crate) header_size: U16,
-    pub(crate) program_header_size: U16,
-    pub(crate) program_header_count: U16,
-    pub(crate) section_header_size: U16,
-    pub(crate) section_header_count: U16,
-    pub(crate) section_names: U16,
+#[allow(missing_docs)]
+pub struct FileHeader {
+    pub ident: [u8; 16],
+    pub kind: U16,
+    pub machine: U16,
+    pub version: U32,
+    pub entry: U64,
+    pub program_headers: U64,
+    pub section_headers: U64,
+    pub flags: U32,
+    pub header_size: U16,
+    pub program_header_size: U16,
+    pub program_header_count: U16,
+    pub section_header_size: U16,
+    pub section_header_count: U16,
+    pub section_names: U16,
 }
 
 /// ELF64 program header.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-pub(crate) struct ProgramHeader {
-    pub(crate) kind: U32,
-    pub(crate) flags: U32,
-    pub(crate) offset: U64,
-    pub(crate) virtual_address: U64,
-    pub(crate) physical_address: U64,
-    pub(crate) file_size: U64,
-    pub(crate) memory_size: U64,
-    pub(crate) alignment: U64,
+#[allow(missing_docs)]
+pub struct ProgramHeader {
+    pub kind: U32,
+    pub flags: U32,
+    pub offset: U64,
+    pub virtual_address: U64,
+    pub physical_address: U64,
+    pub file_size: U64,
+    pub memory_size: U64,
+    pub alignment: U64,
 }
 
 const _: () = assert!(size_of::<FileHeader>() == 64);
 const _: () = assert!(size_of::<ProgramHeader>() == 56);
 
 /// 0x7F "ELF", 64-bit, little-endian, version 1.
-const IDENT: [u8; 7] = [0x7F, b'E', b'L', b'F', 2, 1, 1];
-const ET_EXEC: u16 = 2;
-const EM_X86_64: u16 = 62;
-const PT_LOAD: u32 = 1;
-const PT_DYNAMIC: u32 = 2;
-const PT_INTERP: u32 = 3;
+pub const IDENT: [u8; 7] = [0x7F, b'E', b'L', b'F', 2, 1, 1];
+/// Executable, linked to fixed addresses.
+pub const ET_EXEC: u16 = 2;
+/// AMD64.
+pub const EM_X86_64: u16 = 62;
+/// To be loaded.
+pub const PT_LOAD: u32 = 1;
+/// For a dynamic linker.
+pub const PT_DYNAMIC: u32 = 2;
+/// Names a dynamic linker.
+pub const PT_INTERP: u32 = 3;
 const PT_TLS: u32 = 7;
 const PF_X: u32 = 1;
 const PF_W: u32 = 2;
@@ -124,6 +131,17 @@ pub struct Segment<'a> {
     pub pages: u64,
     /// The service's rights.
     pub access: Access,
+}
+
+impl Access {
+    /// As an ELF file says it.
+    pub const fn flags(self) -> u32 {
+        match self {
+            Access::ReadOnly => PF_R,
+            Access::ReadWrite => PF_R | PF_W,
+            Access::ReadExecute => PF_R | PF_X,
+        }
+    }
 }
 
 impl Segment<'_> {
@@ -273,12 +291,10 @@ fn segment<'a>(
         "one that keeps the segment within the file",
     ))?;
     let flags = entry.flags.get();
-    let access = match flags {
-        PF_R => Access::ReadOnly,
-        flags if flags == PF_R | PF_W => Access::ReadWrite,
-        flags if flags == PF_R | PF_X => Access::ReadExecute,
-        _ => return Err(ElfError::Rights { index, flags }),
-    };
+    let access = [Access::ReadOnly, Access::ReadWrite, Access::ReadExecute]
+        .into_iter()
+        .find(|access| access.flags() == flags)
+        .ok_or(ElfError::Rights { index, flags })?;
     Ok(Segment {
         va,
         file,
