@@ -54,6 +54,11 @@ pub const INVLPGB: Feature = feature("INVLPGB", 0x8000_0008, Register::Ebx, 3);
 /// VMPLs.
 pub const VMPL: Feature = feature("VMPL", sev::LEAF, Register::Eax, 5);
 
+/// RDRAND: random numbers.
+pub const RDRAND: Feature = feature("RDRAND", 1, Register::Ecx, 30);
+/// RDSEED: seeds for generators.
+pub const RDSEED: Feature = feature("RDSEED", 7, Register::Ebx, 18);
+
 /// What the SVSM demands of the processor.
 pub const REQUIRED: [Feature; 5] = [NX, SMEP, SMAP, UMIP, VMPL];
 

@@ -13,6 +13,7 @@
 extern crate std;
 
 pub mod boot_params;
+pub mod clock;
 pub mod core_protocol;
 pub mod cpuid;
 pub mod frames;

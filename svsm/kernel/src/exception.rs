@@ -1,7 +1,7 @@
 //! Exceptions of the SVSM's own code. Only #VC for a few instructions can be answered; all others are the end.
 
 use crate::arch::percpu::this_cpu;
-use crate::arch::traps::{HYPERVISOR_INJECTION, TrapFrame};
+use crate::arch::traps::TrapFrame;
 use crate::fatal;
 use crate::platform::PLATFORM;
 
@@ -9,20 +9,19 @@ use crate::platform::PLATFORM;
 pub fn handle(frame: &mut TrapFrame) {
     match frame.vector as u8 {
         snp_abi::VC_VECTOR => {
-            // A #VC inside this handler would have overwritten its stack.
+            // The handler makes none itself: one inside it would not end.
             let nested = this_cpu().in_vc.replace(true);
             if nested || PLATFORM.emulate(frame).is_err() {
-                fatal::exception(frame, "VMM communication");
+                fatal::exception(frame, name(snp_abi::VC_VECTOR));
             }
             this_cpu().in_vc.set(false);
         }
-        // With restricted injection the hypervisor may raise this at any time; no doorbell is set, so it says nothing.
-        HYPERVISOR_INJECTION => {}
         vector => fatal::exception(frame, name(vector)),
     }
 }
 
-fn name(vector: u8) -> &'static str {
+/// The exception's name.
+pub fn name(vector: u8) -> &'static str {
     match vector {
         0 => "divide error",
         1 => "debug",
@@ -38,9 +37,11 @@ fn name(vector: u8) -> &'static str {
         14 => "page fault",
         16 => "x87",
         17 => "alignment check",
+        9 => "coprocessor overrun",
         18 => "machine check",
         19 => "SIMD",
         21 => "control protection",
+        29 => "VMM communication",
         30 => "security",
         _ => "unexpected",
     }

@@ -2,11 +2,11 @@
 
 use crate::arch::sync::Once;
 use crate::machine::Machine;
+use crate::service::Services;
 use snp_abi::SevFeatures;
 use svsm_core::core_protocol::CoreProtocol;
 use svsm_core::cpuid::CpuidTable;
 use svsm_core::page_map::PageMap;
-use svsm_core::request::Served;
 use svsm_core::sync::CallLock;
 use svsm_core::vcpu::{Vcpu, VcpuTable};
 
@@ -20,10 +20,10 @@ pub struct Kernel {
     pub lock: CallLock,
     /// Guest memory.
     pub machine: Machine,
+    /// The ring-3 services.
+    pub services: Services,
     /// SEV features of the guest's level.
     pub guest_features: SevFeatures,
-    /// The protocols of services.
-    pub served: Served,
 }
 
 impl Kernel {
@@ -35,7 +35,7 @@ impl Kernel {
             lock: &self.lock,
             machine: &self.machine,
             guest_features: self.guest_features,
-            served: &self.served,
+            served: self.services.served(),
         }
     }
 }

@@ -17,7 +17,11 @@ mod arch;
 #[cfg(target_os = "none")]
 mod boot;
 #[cfg(target_os = "none")]
+mod clock;
+#[cfg(target_os = "none")]
 mod console;
+#[cfg(target_os = "none")]
+mod entropy;
 #[cfg(target_os = "none")]
 mod exception;
 #[cfg(target_os = "none")]
@@ -33,6 +37,8 @@ mod mm;
 mod platform;
 #[cfg(target_os = "none")]
 mod serve;
+#[cfg(target_os = "none")]
+mod service;
 
 #[cfg(not(target_os = "none"))]
 fn main() {

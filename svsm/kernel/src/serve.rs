@@ -5,6 +5,7 @@
 
 use crate::kernel::{KERNEL, Kernel};
 use crate::platform::PLATFORM;
+use crate::service;
 use crate::{console::log, fatal::fatal};
 use svsm_abi::termination::Reason;
 use svsm_abi::{protocol, result};
@@ -42,7 +43,7 @@ pub fn run(index: usize) -> ! {
 }
 
 /// Waits for the call lock. Whoever holds it runs the SVSM and does so for a bounded time.
-fn registrations(kernel: &Kernel) -> ReadGuard<'_> {
+pub fn registrations(kernel: &Kernel) -> ReadGuard<'_> {
     loop {
         if let Some(guard) = kernel.lock.read() {
             return guard;
@@ -64,6 +65,7 @@ fn pending_call(kernel: &Kernel, vcpu: &Vcpu) -> Option<(u64, Registers)> {
 fn execute(kernel: &'static Kernel, vcpu: &Vcpu, registers: &mut Registers) {
     match registers.protocol() {
         protocol::CORE => kernel.core_protocol().call(vcpu, registers),
+        protocol::VTPM => service::vtpm_call(kernel, registers),
         _ => registers.rax = result::UNSUPPORTED_PROTOCOL,
     }
 }

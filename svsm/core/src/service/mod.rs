@@ -2,6 +2,7 @@
 //! works on another one, what a vTPM request looks like, which entropy is believed.
 
 pub mod elf;
+pub mod entropy;
 pub mod exchange;
 pub mod table;
 pub mod vtpm;

@@ -1,11 +1,15 @@
 //! Processor instructions as functions. None of them can be intercepted for this level, other than by #VC.
 
+use super::traps::TrapFrame;
+use crate::mm::SharedPage;
 use core::arch::asm;
 
 /// CR0: write protection holds for ring 0 too.
 pub const CR0_WP: u64 = 1 << 16;
-/// CR0: protection, extension type, numeric errors, paging; write protection is added by [`set_cr0`]'s caller.
-pub const CR0_BASE: u64 = 1 | 1 << 4 | 1 << 5 | 1 << 31;
+/// CR0: protection, no floating point (neither kernel nor services use it), extension type, numeric errors, paging.
+pub const CR0_BASE: u64 = 1 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 31;
+/// CR4: services cannot read the time-stamp counter; they ask for the time.
+pub const CR4_TSD: u64 = 1 << 2;
 /// CR4: physical address extension.
 pub const CR4_PAE: u64 = 1 << 5;
 /// CR4: user code cannot read descriptor table registers.
@@ -52,6 +56,12 @@ pub fn vmgexit(request: u64) -> u64 {
     (high as u64) << 32 | low as u64
 }
 
+/// Puts `request` into the GHCB MSR, without an exit. Ring 3 can make the exit, but not the request.
+pub fn set_ghcb(request: u64) {
+    // SAFETY: the MSR is only what the next exit asks for.
+    unsafe { wrmsr(snp_abi::msr::GHCB, request) };
+}
+
 /// CR0, CR3, CR4 as an AP needs them.
 #[derive(Clone, Copy)]
 #[allow(missing_docs)]
@@ -88,7 +98,7 @@ pub fn enable_protection() {
     unsafe {
         wrmsr(snp_abi::msr::EFER, efer);
         asm!("mov cr0, {}", "mov cr4, {}",
-            in(reg) CR0_BASE | CR0_WP, in(reg) CR4_PAE | CR4_UMIP | CR4_SMEP | CR4_SMAP,
+            in(reg) CR0_BASE | CR0_WP, in(reg) CR4_TSD | CR4_PAE | CR4_UMIP | CR4_SMEP | CR4_SMAP,
             options(nostack, preserves_flags));
     }
 }
@@ -132,6 +142,54 @@ pub fn tsc() -> u64 {
         asm!("rdtsc", out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags))
     };
     (high as u64) << 32 | low as u64
+}
+
+/// Reads a port. The platform raises an exception for it, which is answered.
+pub fn in8(port: u16) -> u8 {
+    let value: u8;
+    // SAFETY: only ports of the timer are read with it; what they return is believed by nobody.
+    unsafe {
+        asm!("in al, dx", in("dx") port, out("al") value, options(nomem, nostack, preserves_flags))
+    };
+    value
+}
+
+/// Writes a port.
+pub fn out8(port: u16, value: u8) {
+    // SAFETY: a device is told something; none has access to private memory.
+    unsafe {
+        asm!("out dx, al", in("dx") port, in("al") value, options(nomem, nostack, preserves_flags))
+    };
+}
+
+/// 64 random bits: by RDSEED, or by RDRAND where there is no RDSEED. `None`: the processor has none now.
+pub fn random(rdseed: bool) -> Option<u64> {
+    let (value, done): (u64, u8);
+    // SAFETY: CPUID has the instruction, says the caller; it changes a register and flags.
+    unsafe {
+        if rdseed {
+            asm!("rdseed {}", "setc {}", out(reg) value, out(reg_byte) done, options(nomem, nostack));
+        } else {
+            asm!("rdrand {}", "setc {}", out(reg) value, out(reg_byte) done, options(nomem, nostack));
+        }
+    }
+    (done != 0).then_some(value)
+}
+
+unsafe extern "C" {
+    fn enter_service(registers: *mut TrapFrame, doorbell: u64);
+}
+
+/// Goes on with a service, in ring 3 with the present page tables, until something interrupts it: then `registers` says
+/// what, and what it was doing. With a doorbell page, a signal that waits there counts as an interruption.
+///
+/// # Safety
+/// The page tables must have the kernel as it runs, and nothing of it open to ring 3. The registers' selectors must be those
+/// of ring 3, and RFLAGS without anything but flags that ring 3 may set itself.
+pub unsafe fn run_service(registers: &mut TrapFrame, doorbell: Option<SharedPage>) {
+    // SAFETY: whatever ring 3 does, it comes back through traps.s, with this stack and these callee-saved registers. The
+    // frame is only written then.
+    unsafe { enter_service(registers, doorbell.map_or(0, SharedPage::va)) };
 }
 
 /// The caller's frame pointer.

@@ -2,6 +2,7 @@
 
 use core::arch::asm;
 use core::cell::UnsafeCell;
+use core::mem::offset_of;
 
 /// Selector of 64-bit ring-0 code.
 pub const CODE: u16 = 0x08;
@@ -10,16 +11,21 @@ pub const DATA: u16 = 0x10;
 /// Selector of the TSS.
 pub const TSS: u16 = 0x18;
 
-/// Exception vectors with stacks of their own, and which (1 to 3).
-pub const IST_VECTORS: [(u8, u8); 3] = [
-    (super::traps::DOUBLE_FAULT, 1),
-    (snp_abi::VC_VECTOR, 2),
-    (super::traps::NMI, 3),
-];
+/// Selector of ring-3 data.
+pub const SERVICE_DATA: u16 = 0x28 | 3;
+/// Selector of 64-bit ring-3 code.
+pub const SERVICE_CODE: u16 = 0x30 | 3;
 
-/// Null, code, data, TSS (two entries).
+/// Exception vectors with stacks of their own, and which. Others come when the stack in use is good: the kernel's, or the
+/// one that the TSS has for entries from ring 3.
+pub const IST_VECTORS: [(u8, u8); EXCEPTION_STACKS] =
+    [(super::traps::DOUBLE_FAULT, 1), (super::traps::NMI, 2)];
+/// How many stacks these take.
+pub const EXCEPTION_STACKS: usize = 2;
+
+/// Null, code, data, TSS (two entries), ring-3 data and code.
 #[repr(C, align(16))]
-pub struct Gdt([u64; 5]);
+pub struct Gdt([u64; 7]);
 
 impl Gdt {
     /// Its limit.
@@ -27,7 +33,15 @@ impl Gdt {
 
     /// Without TSS.
     pub const fn new() -> Gdt {
-        Gdt([0, 0x00AF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF, 0, 0])
+        Gdt([
+            0,
+            0x00AF_9B00_0000_FFFF,
+            0x00CF_9300_0000_FFFF,
+            0,
+            0,
+            0x00CF_F300_0000_FFFF,
+            0x00AF_FB00_0000_FFFF,
+        ])
     }
 
     /// Sets where the TSS is.
@@ -68,12 +82,15 @@ impl Tss {
         }
     }
 
-    /// Sets interrupt stacks 1 to 3: the addresses where they start, downwards.
-    pub fn set_ist(&mut self, stacks: [u64; 3]) {
+    /// Sets the first interrupt stacks: the addresses where they start, downwards.
+    pub fn set_ist(&mut self, stacks: [u64; EXCEPTION_STACKS]) {
         let mut ist = [0; 7];
-        ist[..3].copy_from_slice(&stacks);
+        ist[..EXCEPTION_STACKS].copy_from_slice(&stacks);
         self.ist = ist;
     }
+
+    /// Where it has the stack for entries from ring 3.
+    pub const RSP0_OFFSET: usize = offset_of!(Tss, rsp);
 }
 
 const _: () = assert!(size_of::<Tss>() == 104);
@@ -85,7 +102,8 @@ struct Pointer {
     base: u64,
 }
 
-/// Loads a GDT and all segment registers from it. GS's base is lost.
+/// Loads a GDT and the segment registers that matter from it; the others become null, so that ring 3 finds no selector of the
+/// kernel's. GS's base is lost.
 pub fn load_gdt((base, limit): (u64, u32)) {
     let pointer = Pointer {
         limit: limit as u16,
@@ -95,9 +113,9 @@ pub fn load_gdt((base, limit): (u64, u32)) {
     // the next instruction with the new code selector.
     unsafe {
         asm!("lgdt [{pointer}]",
-            "mov ds, {data:x}", "mov es, {data:x}", "mov ss, {data:x}", "mov fs, {data:x}", "mov gs, {data:x}",
+            "mov ss, {data:x}", "mov ds, {null:x}", "mov es, {null:x}", "mov fs, {null:x}", "mov gs, {null:x}",
             "push {code}", "lea {tmp}, [rip + 2f]", "push {tmp}", "retfq", "2:",
-            pointer = in(reg) &pointer, data = in(reg) DATA as u64, code = const CODE, tmp = out(reg) _);
+            pointer = in(reg) &pointer, data = in(reg) DATA as u64, null = in(reg) 0u64, code = const CODE, tmp = out(reg) _);
     }
 }
 
@@ -108,38 +126,49 @@ pub fn load_tss() {
     unsafe { asm!("ltr {:x}", in(reg) TSS as u64, options(nostack, preserves_flags)) };
 }
 
-/// An IDT of the 32 exceptions; nothing else can arrive, as interrupts are off.
+/// An IDT of the 32 exceptions and of services' calls; nothing else can arrive, as interrupts are off. Only the last gate is
+/// open to ring 3.
 #[repr(C, align(4096))]
-struct Idt(UnsafeCell<[[u64; 2]; 32]>);
+struct Idt(UnsafeCell<[[u64; 2]; GATES]>);
+
+const GATES: usize = service_abi::VECTOR as usize + 1;
 
 // SAFETY: written only by `load_idt`, on the boot CPU before others run.
 unsafe impl Sync for Idt {}
 
-static IDT: Idt = Idt(UnsafeCell::new([[0; 2]; 32]));
+static IDT: Idt = Idt(UnsafeCell::new([[0; 2]; GATES]));
 
 unsafe extern "C" {
     /// Addresses of the entries, in traps.s.
     safe static trap_addresses: [u64; 32];
+    /// Address of the entry for services' calls.
+    safe static call_address: u64;
+}
+
+/// A present interrupt gate to `address`.
+const fn gate(address: u64, ist: u64, ring: u64) -> [u64; 2] {
+    const PRESENT_INTERRUPT_GATE: u64 = 0x8E;
+    [
+        address & 0xFFFF
+            | (CODE as u64) << 16
+            | ist << 32
+            | (PRESENT_INTERRUPT_GATE | ring << 5) << 40
+            | (address >> 16 & 0xFFFF) << 48,
+        address >> 32,
+    ]
 }
 
 /// Fills the IDT and loads it; with interrupt stacks once the TSS has them. On the boot CPU, before others run.
 pub fn load_idt(with_stacks: bool) {
-    const PRESENT_INTERRUPT_GATE: u64 = 0x8E;
-    let mut gates = [[0; 2]; 32];
-    for (vector, (gate, address)) in gates.iter_mut().zip(trap_addresses).enumerate() {
+    let mut gates = [[0; 2]; GATES];
+    for (vector, (entry, address)) in gates.iter_mut().zip(trap_addresses).enumerate() {
         let ist = IST_VECTORS
             .iter()
             .find(|(v, _)| with_stacks && *v as usize == vector)
             .map_or(0, |(_, ist)| *ist as u64);
-        *gate = [
-            address & 0xFFFF
-                | (CODE as u64) << 16
-                | ist << 32
-                | PRESENT_INTERRUPT_GATE << 40
-                | (address >> 16 & 0xFFFF) << 48,
-            address >> 32,
-        ];
+        *entry = gate(address, ist, 0);
     }
+    gates[service_abi::VECTOR as usize] = gate(call_address, 0, 3);
     let (base, limit) = idt();
     let pointer = Pointer {
         limit: limit as u16,
@@ -154,5 +183,5 @@ pub fn load_idt(with_stacks: bool) {
 
 /// Base and limit of the IDT.
 pub fn idt() -> (u64, u32) {
-    (IDT.0.get() as u64, size_of::<Idt>().min(32 * 16) as u32 - 1)
+    (IDT.0.get() as u64, (GATES * 16) as u32 - 1)
 }

@@ -5,11 +5,12 @@
 //! of a CPU is elsewhere: `svsm_core::vcpu::Vcpu`.
 
 use super::cpu;
-use super::descriptors::{Gdt, Tss};
+use super::descriptors::{EXCEPTION_STACKS, Gdt, Tss};
 use crate::mm::SharedPage;
 use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};
 use core::marker::PhantomData;
+use core::mem::offset_of;
 use core::ops::Deref;
 
 /// The area of one CPU.
@@ -22,12 +23,20 @@ pub struct CpuArea {
     private: Private,
 }
 
+/// An exception stack starts this far below its top: there the entry code finds the area, in `traps.s`.
+pub const STACK_START: u64 = 16;
+
+/// Where GS has the TSS's stack for entries from ring 3.
+pub const RSP0_OFFSET: usize = offset_of!(CpuArea, tss) + Tss::RSP0_OFFSET;
+
 /// What only the CPU itself may see.
 pub struct Private {
     /// Number of the CPU in the vCPU table.
     pub index: Cell<usize>,
     /// Its GHCB, once there is one.
     pub ghcb: Cell<Option<SharedPage>>,
+    /// Where the hypervisor says why it raised #HV, once there is such a page.
+    pub doorbell: Cell<Option<SharedPage>>,
     /// It is handling a #VC: another one in between is fatal.
     pub in_vc: Cell<bool>,
     /// It is reporting a fatal error: another one in between ends it at once.
@@ -48,6 +57,7 @@ impl CpuArea {
             private: Private {
                 index: Cell::new(index),
                 ghcb: Cell::new(None),
+                doorbell: Cell::new(None),
                 in_vc: Cell::new(false),
                 failing: Cell::new(false),
             },
@@ -55,8 +65,14 @@ impl CpuArea {
     }
 
     /// Completes the area of a CPU that does not run yet, where it stays.
-    pub fn prepare(&'static mut self, ghcb: SharedPage, ist: [u64; 3]) -> &'static CpuArea {
+    pub fn prepare(
+        &'static mut self,
+        ghcb: SharedPage,
+        doorbell: SharedPage,
+        ist: [u64; EXCEPTION_STACKS],
+    ) -> &'static CpuArea {
         self.private.ghcb.set(Some(ghcb));
+        self.private.doorbell.set(Some(doorbell));
         // SAFETY: the area is borrowed for good and exclusively; its CPU does not run.
         unsafe { self.fill(ist) };
         self
@@ -66,10 +82,15 @@ impl CpuArea {
     ///
     /// # Safety
     /// Nobody else may use the area meanwhile: its CPU does not run, or executes this.
-    unsafe fn fill(&'static self, ist: [u64; 3]) {
-        // SAFETY: the caller's promise; the processor reads TSS and GDT only at exceptions and segment loads.
+    unsafe fn fill(&'static self, ist: [u64; EXCEPTION_STACKS]) {
+        // SAFETY: the caller's promise; the processor reads TSS and GDT only at exceptions and segment loads. A stack
+        // starts `STACK_START` below its top, and nothing else is there.
         unsafe {
             *self.this.get() = self;
+            for stack in ist.into_iter().filter(|&stack| stack != 0) {
+                // What the entry code finds there.
+                (stack as *mut u64).write(self.gs_base());
+            }
             (*self.tss.get()).set_ist(ist);
             (*self.gdt.get()).set_tss(self.tss.get() as u64);
         }
@@ -98,14 +119,14 @@ static BOOT_CPU: CpuArea = CpuArea::new(0);
 pub fn init_boot_cpu() {
     // SAFETY: this runs on the boot CPU, first of all. GS is set after the segments were loaded, as that clears it.
     unsafe {
-        BOOT_CPU.fill([0; 3]);
+        BOOT_CPU.fill([0; EXCEPTION_STACKS]);
         super::descriptors::load_gdt(BOOT_CPU.gdt());
         cpu::wrmsr(snp_abi::msr::GS_BASE, BOOT_CPU.gs_base());
     }
 }
 
 /// Gives the boot CPU its exception stacks.
-pub fn set_boot_cpu_stacks(ist: [u64; 3]) {
+pub fn set_boot_cpu_stacks(ist: [u64; EXCEPTION_STACKS]) {
     // SAFETY: this runs on the boot CPU, alone, and no exception comes in between.
     unsafe { BOOT_CPU.fill(ist) };
     super::descriptors::load_tss();

@@ -1,8 +1,9 @@
-//! The two ways in which static state is made: written once during boot, or behind a lock.
+//! The ways in which shared state is made: written once during boot, behind a lock, or held by one CPU at a time.
 
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use svsm_core::sync::{Gate, GateGuard};
 
 /// A value that is set once and never changes after.
 pub struct Once<T> {
@@ -55,7 +56,7 @@ impl<T> Once<T> {
     }
 }
 
-/// A lock that is waited for. For boot only: nothing that a guest can reach takes one.
+/// A lock that is waited for: during boot, or for a few instructions that cannot wait themselves.
 pub struct SpinLock<T> {
     taken: AtomicBool,
     value: UnsafeCell<T>,
@@ -103,5 +104,54 @@ impl<T> DerefMut for Guard<'_, T> {
 impl<T> Drop for Guard<'_, T> {
     fn drop(&mut self) {
         self.0.taken.store(false, Ordering::Release);
+    }
+}
+
+/// A value that one CPU holds at a time; the others do not wait.
+pub struct Exclusive<T> {
+    gate: Gate,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the value is reached through a hold only, of which the gate gives out one at a time (modelled in `svsm_core`); it
+// moves between CPUs, hence Send.
+unsafe impl<T: Send> Sync for Exclusive<T> {}
+
+/// Holds an [`Exclusive`].
+pub struct Hold<'a, T> {
+    value: &'a UnsafeCell<T>,
+    _gate: GateGuard<'a>,
+}
+
+impl<T> Exclusive<T> {
+    /// A value that nobody holds.
+    pub const fn new(value: T) -> Exclusive<T> {
+        Exclusive {
+            gate: Gate::new(),
+            value: UnsafeCell::new(value),
+        }
+    }
+
+    /// Takes hold of it, unless another CPU has it.
+    pub fn try_hold(&self) -> Option<Hold<'_, T>> {
+        Some(Hold {
+            _gate: self.gate.try_enter()?,
+            value: &self.value,
+        })
+    }
+}
+
+impl<T> Deref for Hold<'_, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        // SAFETY: the hold is the only one there is.
+        unsafe { &*self.value.get() }
+    }
+}
+
+impl<T> DerefMut for Hold<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: the hold is the only one there is, and it is borrowed mutably.
+        unsafe { &mut *self.value.get() }
     }
 }

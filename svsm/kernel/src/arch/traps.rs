@@ -1,8 +1,15 @@
 //! Exceptions: from the entry in traps.s to the handler, and back.
 
 use core::arch::global_asm;
+use core::mem::offset_of;
 
-global_asm!(include_str!("traps.s"), handler = sym trap_entry);
+global_asm!(include_str!("traps.s"), handler = sym trap_entry,
+    frame = const size_of::<TrapFrame>(), frame_words = const size_of::<TrapFrame>() / 8,
+    cs = const offset_of!(TrapFrame, cs), vector = const offset_of!(TrapFrame, vector), hv = const HYPERVISOR_INJECTION, rsp0 = const super::percpu::RSP0_OFFSET,
+    gs_base = const snp_abi::msr::GS_BASE);
+
+/// Vector of #DB.
+pub const DEBUG: u8 = 1;
 
 /// Vector of NMI.
 pub const NMI: u8 = 2;
@@ -17,7 +24,7 @@ pub const HYPERVISOR_INJECTION: u8 = 28;
 
 /// Registers at an exception; those that are changed take effect on return.
 #[repr(C)]
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 #[allow(missing_docs)]
 pub struct TrapFrame {
     pub r15: u64,
@@ -44,7 +51,34 @@ pub struct TrapFrame {
     pub ss: u64,
 }
 
+unsafe extern "C" {
+    static enter_window_start: u8;
+    static enter_window_end: u8;
+    static enter_aborted: u8;
+}
+
+/// RFLAGS.TF.
+const SINGLE_STEP: u64 = 1 << 8;
+
 extern "C" fn trap_entry(frame: &mut TrapFrame) {
+    match frame.vector as u8 {
+        // These two can come before GS is the kernel's again, so nothing here may use it. With restricted injection the
+        // hypervisor may raise #HV at any time; only in a service it means something.
+        HYPERVISOR_INJECTION => {
+            // The symbols' addresses are all that is used of them.
+            let window = &raw const enter_window_start as u64..&raw const enter_window_end as u64;
+            if window.contains(&frame.rip) {
+                frame.rip = &raw const enter_aborted as u64;
+            }
+            return;
+        }
+        // A service's single step or data breakpoint that the processor reports late.
+        DEBUG => {
+            frame.rflags &= !SINGLE_STEP;
+            return;
+        }
+        _ => {}
+    }
     // A fault of an instruction that copies foreign memory is that copy's failure and nothing more.
     let copy_fault = match frame.vector as u8 {
         GENERAL_PROTECTION | PAGE_FAULT => true,

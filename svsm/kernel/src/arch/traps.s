@@ -1,19 +1,33 @@
-// Exception entry: an error code where the processor pushes none, the vector, all registers; then Rust.
+// Entry from exceptions and from services' calls, and the way into ring 3 and back.
+//
+// Every entry has a gate, so the processor is on a kernel stack with interrupts off from the first instruction on, and there
+// is no SWAPGS. GS may be a service's after ring 3: it is loaded from a word that lies where the stack began, before anything
+// uses it. Exceptions that can come at any time (#HV, #DB) do not use it in ring 0.
+//
+// A stack that the processor switches to starts below: [0] the CPU's area, [8] where a service's registers go.
 
 .section .text.traps, "ax", @progbits
 .irp vector, 8, 10, 11, 12, 13, 14, 17, 21, 29, 30
 trap_\vector:
     push \vector
+    .if \vector == 8
+    jmp trap_own_stack
+    .else
     jmp trap_common
+    .endif
 .endr
-.irp vector, 0, 1, 2, 3, 4, 5, 6, 7, 9, 15, 16, 18, 19, 20, 22, 23, 24, 25, 26, 27, 28, 31
+.irp vector, 0, 1, 2, 3, 4, 5, 6, 7, 9, 15, 16, 18, 19, 20, 22, 23, 24, 25, 26, 27, 28, 31, 128
 trap_\vector:
     push 0
     push \vector
+    .if \vector == 2
+    jmp trap_own_stack
+    .else
     jmp trap_common
+    .endif
 .endr
 
-trap_common:
+.macro push_registers
     push rax
     push rbx
     push rcx
@@ -30,8 +44,10 @@ trap_common:
     push r14
     push r15
     cld
-    mov rdi, rsp
-    call {handler}
+    clac                                  // ring 3 may set AC, and gates leave it
+.endm
+
+.macro pop_registers
     pop r15
     pop r14
     pop r13
@@ -47,8 +63,91 @@ trap_common:
     pop rcx
     pop rbx
     pop rax
-    add rsp, 16
+    add rsp, 16                           // vector and error code
+.endm
+
+// GS from the word where this stack began, just above a whole frame.
+.macro load_gs
+    mov rax, [rsp + {frame}]
+    mov rdx, rax
+    shr rdx, 32
+    mov ecx, {gs_base}
+    wrmsr
+.endm
+
+// #DF and NMI: on stacks of their own, from anywhere.
+trap_own_stack:
+    push_registers
+    load_gs
+    jmp trap_kernel
+
+trap_common:
+    push_registers
+    test byte ptr [rsp + {cs}], 3
+    jnz leave_service
+trap_kernel:
+    mov rdi, rsp
+    call {handler}
+    pop_registers
     iretq
+
+// RDI: a service's registers, as a frame. RSI: the doorbell page's first word, or 0. Goes on with the service; returns when
+// anything interrupts it, with the frame as it was then.
+//
+// A #HV that came in ring 0 must not get lost, or the slice would have no end. One from before the window has left "no
+// further signal" in the doorbell; one within it makes the handler go on at enter_aborted.
+.global enter_service
+enter_service:
+    sub rsp, 8
+    push rbp
+    push rbx
+    push r12
+    push r13
+    push r14
+    push r15
+    push rdi
+    push qword ptr gs:[0]
+    mov gs:[{rsp0}], rsp                  // a multiple of 16: the processor aligns it down
+.global enter_window_start
+enter_window_start:
+    test rsi, rsi
+    jz 1f
+    test word ptr [rsi], 0x8000
+    jnz enter_aborted
+1:  lea rsi, [rdi + {frame}]              // copied, since registers are popped from a stack
+    mov ecx, {frame_words}
+2:  sub rsi, 8
+    push qword ptr [rsi]
+    dec ecx
+    jnz 2b
+    pop_registers
+    iretq
+.global enter_window_end
+enter_window_end:
+
+.global enter_aborted
+enter_aborted:
+    mov rsp, gs:[{rsp0}]
+    mov rdi, [rsp + 8]
+    mov qword ptr [rdi + {vector}], {hv}
+    jmp 3f
+
+leave_service:
+    load_gs
+    mov rdi, [rsp + {frame} + 8]
+    mov rsi, rsp
+    mov ecx, {frame_words}
+    rep movsq
+    mov rsp, rsi
+3:  add rsp, 16
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop rbx
+    pop rbp
+    add rsp, 8
+    ret
 
 .section .rodata.traps, "a", @progbits
 .balign 8
@@ -57,3 +156,6 @@ trap_addresses:
 .irp vector, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31
     .quad trap_\vector
 .endr
+.global call_address
+call_address:
+    .quad trap_128

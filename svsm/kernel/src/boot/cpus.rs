@@ -2,7 +2,8 @@
 //! wait that ends.
 
 use super::or_stop;
-use crate::arch::percpu::{CpuArea, this_cpu};
+use crate::arch::descriptors::EXCEPTION_STACKS;
+use crate::arch::percpu::{CpuArea, STACK_START, this_cpu};
 use crate::arch::{cpu, descriptors};
 use crate::console::log;
 use crate::fatal::fatal;
@@ -18,17 +19,17 @@ use svsm_core::vmsa::ApStart;
 
 /// Pages of a CPU's stack.
 const STACK_PAGES: usize = 4;
-/// Pages of its exception stacks: #DF, #VC, NMI.
-const EXCEPTION_STACK_PAGES: [usize; 3] = [2, 2, 2];
+/// Pages of an exception stack.
+const EXCEPTION_STACK_PAGES: usize = 2;
 
 /// How long all APs together have to come up, in ticks of a counter whose rate is not known: a few seconds.
 const PATIENCE: u64 = 8_000_000_000;
 
-/// Stacks for exceptions.
-pub fn exception_stacks() -> Result<[u64; 3], OutOfMemory> {
-    let mut stacks = [0; 3];
-    for (stack, pages) in stacks.iter_mut().zip(EXCEPTION_STACK_PAGES) {
-        *stack = mm::new_stack(pages)?;
+/// Stacks for exceptions: where they start.
+pub fn exception_stacks() -> Result<[u64; EXCEPTION_STACKS], OutOfMemory> {
+    let mut stacks = [0; EXCEPTION_STACKS];
+    for stack in &mut stacks {
+        *stack = mm::new_stack(EXCEPTION_STACK_PAGES)? - STACK_START;
     }
     Ok(stacks)
 }
@@ -122,7 +123,8 @@ fn prepare(index: usize) -> PlatformResult<ApStart> {
     let area = mm::allocate_slice(1, |_| CpuArea::new(index)).map_err(memory)?;
     let ghcb = PLATFORM.new_shared_page()?;
     let stack = mm::new_stack(STACK_PAGES).map_err(memory)?;
-    let area = area[0].prepare(ghcb, exception_stacks().map_err(memory)?);
+    let doorbell = PLATFORM.new_shared_page()?;
+    let area = area[0].prepare(ghcb, doorbell, exception_stacks().map_err(memory)?);
     let registers = cpu::control_registers();
     let (tss_base, tss_limit) = area.tss();
     Ok(ApStart {
@@ -146,6 +148,10 @@ fn prepare(index: usize) -> PlatformResult<ApStart> {
 /// Where an AP starts, on its own stack and area, with everything else as on the boot CPU.
 extern "C" fn ap_entry(index: usize) -> ! {
     or_stop!(PLATFORM.init_cpu());
+    if let Some(page) = this_cpu().doorbell.take() {
+        // What the boot CPU said of it holds here too.
+        let _ = PLATFORM.init_timer(page);
+    }
     if let Some(vcpu) = KERNEL.get().and_then(|kernel| kernel.vcpus.get(index)) {
         vcpu.set_online();
     }

@@ -11,15 +11,18 @@ use svsm_abi::termination::Reason;
 use svsm_core::memory_map::RamMap;
 use svsm_core::page_map::PageMap;
 
-/// Makes all of the SVSM's memory usable that was not launched: what lies between image and parameters.
+/// Makes all of the SVSM's memory usable that was not launched: what lies between the image and the services.
 pub fn accept(params: &BootParams, shared: bool) {
     let launched_end = params.svsm.base.get() + params.kernel_image.size.get();
-    let range = launched_end..params.parameters.base.get();
+    let range = launched_end..layout::SERVICES_GPA;
     or_stop!(PLATFORM.accept_own_memory(range.clone(), shared));
     mm::release_own(range.clone());
     log!(
         "memory: {} KiB launched, {} KiB accepted at {:#x}",
-        (params.kernel_image.size.get() + params.parameters.size.get()) / 1024,
+        (params.kernel_image.size.get()
+            + params.services.size.get()
+            + params.parameters.size.get())
+            / 1024,
         (range.end - range.start) / 1024,
         range.start
     );

@@ -10,6 +10,7 @@ use crate::fatal::fatal;
 use crate::kernel::CPUID;
 use crate::mm;
 use crate::platform::PLATFORM;
+use crate::{clock, entropy, service};
 use boot_abi::{BootParams, ENVIRONMENT_MEMORY_IS_SHARED, GeneralParams, layout};
 use snp_abi::PAGE_SIZE;
 use svsm_abi::termination::Reason;
@@ -79,23 +80,35 @@ pub fn run(c_bit: u32) -> ! {
     let page_map = memory::map_guest(&params, cpuid.has(PAGE_1GB));
     launch::hand_over(&params, &page_map, pages, &launch);
     let list = cpus::list(&params, general.vp_count.get());
+    clock::init();
+    timer();
+    entropy::init();
+    let services = service::start(&params);
     let kernel = cpus::start(
         &list,
         features,
         crate::kernel::Kernel {
             pages: page_map,
             vcpus: cpus::table(&list),
+            services,
             lock: svsm_core::sync::CallLock::new(),
             machine: crate::machine::Machine {
                 boot_vmsa: launch.vmsa,
                 invlpgb: cpuid.has(INVLPGB),
             },
             guest_features: launch.features,
-            served: svsm_core::request::Served::new(),
         },
     );
     ready(kernel);
     launch::start(&params, kernel, &launch)
+}
+
+/// The boot CPU's timer.
+fn timer() {
+    let page = or_stop!(PLATFORM.new_shared_page());
+    if let Err(error) = PLATFORM.init_timer(page) {
+        log!("the host has no timer for services: {error}; their slices have no end");
+    }
 }
 
 /// The measured parameters and those of the host.

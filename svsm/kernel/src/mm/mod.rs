@@ -4,16 +4,18 @@
 //! | address | what | access |
 //! |---|---|---|
 //! | `0xFFFF_8000_0000_0000` + GPA | guest RAM | RW, private; only copied from and to |
-//! | `0xFFFF_FFFF_8000_0000` + offset | the SVSM's 8 MiB | image: RX, R, RW; parameters: R; the rest: RW |
+//! | `0xFFFF_FFFF_8000_0000` + offset | the SVSM's 8 MiB | image: RX, R, RW; services' images, parameters: R; the rest: RW |
 //! | `0xFFFF_FFFF_C000_0000` | stacks, each above a page that is not mapped | RW |
 //!
 //! *Invariant:* no page is both writable and executable under one address; no writable alias of code exists. The tables
-//! change only during boot, on the boot CPU, so no other CPU ever holds a stale translation.
+//! change only during boot, on the boot CPU, so no other CPU ever holds a stale translation. Each service has tables of its
+//! own with the same kernel half and its own pages in the other one; only the CPU that holds the service loads them.
 
 mod foreign;
 mod frames;
 mod own;
 mod page_table;
+mod space;
 
 pub use foreign::{
     fixup, map_guest_ram, pvalidate_guest, read_guest, rmpadjust_guest, try_read_own, write_guest,
@@ -24,6 +26,7 @@ pub use own::{
     LaunchPages, SharedPage, VmsaPage, adopt_launch_pages, image_end, parameters, release_own,
     share_page, switch_tables, validate_own,
 };
+pub use space::{Entered, ServiceSpace};
 
 /// A page of the SVSM's is not what it must be: the host interferes, or the image is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

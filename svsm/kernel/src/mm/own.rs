@@ -6,8 +6,8 @@ use super::frames::{Frame, MEMORY, OutOfMemory};
 use super::page_table::{Access, PageTables};
 use crate::arch::cpu;
 use boot_abi::layout::{
-    CPUID_GPA, KERNEL_VIRTUAL_BASE, PARAMETERS_GPA, PARAMETERS_SIZE, SECRETS_GPA, SVSM_BASE,
-    SVSM_SIZE,
+    CPUID_GPA, KERNEL_VIRTUAL_BASE, PARAMETERS_GPA, PARAMETERS_SIZE, SECRETS_GPA, SERVICES_GPA,
+    SVSM_BASE, SVSM_SIZE,
 };
 use core::ops::Range;
 use snp_abi::cpuid::CpuidPage;
@@ -80,8 +80,7 @@ fn access(va: u64) -> Option<Access> {
         None
     } else if va < symbol!(__rodata_start) {
         Some(Access::ReadExecute)
-    } else if va < symbol!(__data_start) || va >= KERNEL_VIRTUAL_BASE + (PARAMETERS_GPA - SVSM_BASE)
-    {
+    } else if va < symbol!(__data_start) || va >= KERNEL_VIRTUAL_BASE + (SERVICES_GPA - SVSM_BASE) {
         Some(Access::ReadOnly)
     } else {
         Some(Access::ReadWrite)
@@ -109,7 +108,7 @@ pub fn switch_tables(c_bit: u32) -> Result<(), OutOfMemory> {
 /// Validates a page of the SVSM's memory that was not launched and is not in use yet. `Ok(false)`: the RMP has small
 /// pages here.
 pub fn validate_own(gpa: u64, size: PageSize) -> Result<bool, OwnPageError> {
-    let in_use = gpa < image_end() || gpa + size.bytes() > PARAMETERS_GPA;
+    let in_use = gpa < image_end() || gpa + size.bytes() > SERVICES_GPA;
     let code = if in_use {
         UNCHANGED
     } else {
@@ -126,7 +125,7 @@ pub fn validate_own(gpa: u64, size: PageSize) -> Result<bool, OwnPageError> {
 /// Makes validated memory of the SVSM's available.
 pub fn release_own(range: Range<u64>) {
     let first = range.start.max(image_end().next_multiple_of(PAGE_SIZE)) - SVSM_BASE;
-    let end = range.end.min(PARAMETERS_GPA) - SVSM_BASE;
+    let end = range.end.min(SERVICES_GPA) - SVSM_BASE;
     if first < end {
         let (first, end) = ((first / PAGE_SIZE) as usize, (end / PAGE_SIZE) as usize);
         MEMORY.lock().frames.release(first, end - first);
@@ -137,13 +136,14 @@ fn own_va(gpa: u64) -> u64 {
     gpa - SVSM_BASE + KERNEL_VIRTUAL_BASE
 }
 
-/// The host's parameters within `range`: launched memory that nobody writes.
+/// A part of the launched memory that nobody writes: services' images and the host's parameters. What of it was launched,
+/// the checked boot parameters say.
 pub fn parameters(base: u64, size: u64) -> Option<&'static [u8]> {
     let end = base.checked_add(size)?;
-    if base < PARAMETERS_GPA || end > PARAMETERS_GPA + PARAMETERS_SIZE {
+    if base < SERVICES_GPA || end > PARAMETERS_GPA + PARAMETERS_SIZE {
         return None;
     }
-    // SAFETY: the range is within the parameters, which are launched, mapped read-only, and never given back.
+    // SAFETY: the range is mapped read-only for good; a part that was not launched would fault, and the SVSM stop.
     Some(unsafe { core::slice::from_raw_parts(own_va(base) as *const u8, size as usize) })
 }
 
@@ -152,6 +152,11 @@ pub fn parameters(base: u64, size: u64) -> Option<&'static [u8]> {
 pub struct SharedPage(Frame);
 
 impl SharedPage {
+    /// Where it is mapped.
+    pub const fn va(self) -> u64 {
+        self.0.va()
+    }
+
     /// Its guest-physical address.
     pub const fn gpa(self) -> u64 {
         self.0.gpa()

@@ -1,14 +1,17 @@
-//! The kernel's page tables (APM vol. 2 §5.3): one set for all CPUs.
+//! Page tables (APM vol. 2 §5.3): the kernel's, one set for all CPUs, and one for each service, with the same kernel half.
 
 use super::frames::{Frame, OutOfMemory};
 use boot_abi::layout::{KERNEL_VIRTUAL_BASE, SVSM_BASE};
 use snp_abi::{LARGE_PAGE_SIZE, PAGE_SIZE};
+use svsm_core::service::elf::Access as ServiceAccess;
 
 /// Bytes of a page that one third-level entry maps.
 pub const HUGE_PAGE_SIZE: u64 = 1 << 30;
 
 const PRESENT: u64 = 1;
 const WRITABLE: u64 = 1 << 1;
+/// Open to ring 3.
+const USER: u64 = 1 << 2;
 /// Accessed and dirty, set in advance so that the processor never writes tables.
 const ACCESSED_DIRTY: u64 = 1 << 5 | 1 << 6;
 const LARGE: u64 = 1 << 7;
@@ -23,7 +26,14 @@ pub enum Access {
     ReadWrite,
     /// Read and written, and shared with the hypervisor: C = 0.
     Shared,
+    /// A service's, for its ring 3.
+    Service(ServiceAccess),
+    /// Not mapped yet, but its table is there.
+    Reserved,
 }
+
+/// Addresses from here on are the kernel's, in every address space.
+const KERNEL_HALF: u64 = 1 << 63;
 
 /// The tables.
 pub struct PageTables {
@@ -45,6 +55,20 @@ impl PageTables {
             root: root.gpa(),
             c_bit,
         }
+    }
+
+    /// Tables with this root for a service: the kernel's half is the same as here, the other half is empty.
+    pub fn for_service(&self, root: Frame) -> PageTables {
+        let new = PageTables::new(root, self.c_bit);
+        for index in 256..512 {
+            let va = KERNEL_HALF | index << 39;
+            // SAFETY: both pointers are into roots of ours; nobody uses the new one yet.
+            unsafe {
+                let entry = entry_pointer(self.root, va, 3).read_volatile();
+                entry_pointer(new.root, va, 3).write_volatile(entry);
+            }
+        }
+        new
     }
 
     /// What CR3 is to hold.
@@ -70,7 +94,8 @@ impl PageTables {
         let mut table = self.root;
         for level in (leaf_level + 1..=3).rev() {
             let entry = entry_pointer(table, va, level);
-            // SAFETY: the pointer is into a table of ours, and only the boot CPU changes tables.
+            // SAFETY: the pointer is into a table of ours. The kernel's change on the boot CPU only, a service's only by
+            // whoever holds the service.
             let value = unsafe { entry.read_volatile() };
             table = if value & PRESENT != 0 {
                 value & ADDRESS & !self.c_bit
@@ -78,14 +103,19 @@ impl PageTables {
                 let frame = new_table().ok_or(OutOfMemory)?;
                 // SAFETY: as above.
                 unsafe {
+                    let user = if va < KERNEL_HALF { USER } else { 0 };
                     entry.write_volatile(
-                        frame.gpa() | self.c_bit | PRESENT | WRITABLE | ACCESSED_DIRTY,
+                        frame.gpa() | self.c_bit | PRESENT | WRITABLE | ACCESSED_DIRTY | user,
                     );
                 }
                 frame.gpa()
             };
         }
         let access = match access {
+            Access::Reserved => return Ok(()),
+            Access::Service(ServiceAccess::ReadExecute) => self.c_bit | USER,
+            Access::Service(ServiceAccess::ReadOnly) => self.c_bit | USER | NO_EXECUTE,
+            Access::Service(ServiceAccess::ReadWrite) => self.c_bit | USER | NO_EXECUTE | WRITABLE,
             Access::ReadExecute => self.c_bit,
             Access::ReadOnly => self.c_bit | NO_EXECUTE,
             Access::ReadWrite => self.c_bit | NO_EXECUTE | WRITABLE,
@@ -93,7 +123,7 @@ impl PageTables {
         };
         let large = if leaf_level == 0 { 0 } else { LARGE };
         // SAFETY: as above. What is mapped is decided in this module's siblings only: the SVSM's own memory as it is
-        // used, and guest RAM, which is never referenced.
+        // used, guest RAM, which is never referenced, and frames that are a service's own.
         unsafe {
             entry_pointer(table, va, leaf_level)
                 .write_volatile(gpa | access | large | PRESENT | ACCESSED_DIRTY);

@@ -1,5 +1,6 @@
 //! AMD SEV-SNP: the hypervisor is reached by VMGEXIT, through the GHCB MSR and a GHCB page per CPU (56421).
 
+mod doorbell;
 mod emulate;
 mod ghcb;
 
@@ -117,6 +118,28 @@ impl Platform for Snp {
 
     fn register_guest(&self, apic_id: u32, vmsa: u64, features: SevFeatures) -> PlatformResult<()> {
         create(exit::AP_CREATE_ON_INIT, apic_id, GUEST_VMPL, vmsa, features)
+    }
+
+    fn init_timer(&self, page: SharedPage) -> PlatformResult<()> {
+        doorbell::init(page)
+    }
+
+    fn start_timer(&self, nanoseconds: u64) {
+        doorbell::set_timer(nanoseconds);
+    }
+
+    fn stop_timer(&self) {
+        doorbell::set_timer(0);
+    }
+
+    fn acknowledge_injection(&self) {
+        if let Some(page) = this_cpu().doorbell.get() {
+            doorbell::acknowledge(page);
+        }
+    }
+
+    fn calm(&self) {
+        cpu::set_ghcb(ghcb_msr::SEV_INFO_REQUEST);
     }
 
     fn run_guest(&self) -> PlatformResult<()> {
