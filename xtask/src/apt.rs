@@ -51,6 +51,13 @@ pub fn cached(paths: &Paths, bundle: &Bundle) -> Option<Unpacked> {
         root: folder.join("root"),
         manifest,
     };
+    let has = |package: &&str| {
+        let mut names = unpacked.manifest.lines().map(|line| line.split(' ').next());
+        names.any(|name| name == Some(*package))
+    };
+    if !bundle.with.iter().all(|package| has(package)) {
+        return None;
+    }
     match bundle.version {
         Version::Upstream(wanted) if !is_upstream(unpacked.version(), wanted) => None,
         _ => Some(unpacked),

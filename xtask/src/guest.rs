@@ -7,13 +7,19 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::apt;
+use crate::apt::{self, Unpacked};
 use crate::cpio::Archive;
 use crate::host;
+use crate::modules;
 use crate::packages;
 use crate::paths::Paths;
+use crate::process;
+use crate::userland::Userland;
 
-/// Modules for the guest, in the order they are loaded.
+/// What tpm2-tools open by themselves.
+const OPENED: [&str; 1] = ["libtss2-tcti-device.so.0"];
+
+/// Modules of the kernel's package for the guest; those of guest/linux/svsm come to them.
 const MODULES: [&str; 3] = ["configfs", "tsm_report", "sev-guest"];
 
 /// What every boot gets on its command line: the console, and an end instead of a hang after a panic.
@@ -32,9 +38,8 @@ pub struct Guest {
 pub fn obtain(paths: &Paths) -> Result<Guest> {
     let linux = apt::obtain(paths, &packages::KERNEL)?;
     let kernel = kernel(&linux.root)?;
-    let busybox = apt::obtain(paths, &packages::BUSYBOX)?;
     let initrd = paths.images().join("initrd.cpio");
-    let bytes = archive(paths, &linux.root, &busybox.root)?;
+    let bytes = archive(paths, &linux)?;
     // Written only when it changes, so that what is made of it is not made again.
     if !fs::read(&initrd).is_ok_and(|old| old == bytes) {
         fs::create_dir_all(paths.images())?;
@@ -50,32 +55,65 @@ pub fn kernel(linux: &Path) -> Result<PathBuf> {
 }
 
 /// The archive, uncompressed: two megabytes cost the guest less time to hash than one costs to inflate.
-fn archive(paths: &Paths, linux: &Path, busybox: &Path) -> Result<Vec<u8>> {
-    let read =
-        |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
-    let program = find(busybox, &|name| name == "busybox")
-        .with_context(|| format!("no busybox in {}", packages::BUSYBOX.package))?;
+fn archive(paths: &Paths, linux: &Unpacked) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
-    for folder in [
-        "bin",
-        "dev",
-        "lib",
-        "lib/modules",
-        "proc",
-        "root",
-        "sys",
-        "tmp",
-    ] {
+    for folder in ["dev", "proc", "root", "sys", "tmp"]
+        .iter()
+        .chain(&Userland::FOLDERS)
+        .chain(&["lib/modules"])
+    {
         archive.directory(folder);
     }
     archive.character_device("dev/console", 5, 1);
-    archive.file("bin/busybox", 0o755, &read(&program)?);
-    archive.file("init", 0o755, &read(&paths.root.join("guest/linux/init"))?);
+    let init = paths.root.join("guest/linux/init");
+    let init = fs::read(&init).with_context(|| format!("cannot read {}", init.display()))?;
+    archive.file("init", 0o755, &init);
+    let mut userland = Userland::new(vec![
+        no_curl(paths)?,
+        apt::obtain(paths, &packages::TPM2)?.root,
+        apt::obtain(paths, &packages::BUSYBOX)?.root,
+    ]);
+    for program in ["busybox", "tpm2"] {
+        userland.program(&mut archive, program)?;
+    }
+    for library in OPENED {
+        userland.library(library);
+    }
+    userland.finish(&mut archive)?;
     for name in MODULES {
-        let module = module(linux, name)?;
+        let module = module(&linux.root, name)?;
         archive.file(&format!("lib/modules/{name}.ko"), 0o644, &module);
     }
+    for path in modules::built(&modules::obtain(paths, linux)?)? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        archive.file(&format!("lib/modules/{name}"), 0o644, &fs::read(&path)?);
+    }
     Ok(archive.finish())
+}
+
+/// A folder with a library in libcurl's place, as packages have it.
+fn no_curl(paths: &Paths) -> Result<PathBuf> {
+    let source = paths.root.join("guest/linux/no-curl");
+    let root = paths.cache.join("no-curl");
+    let library = root.join("usr/lib/x86_64-linux-gnu/libcurl-gnutls.so.4");
+    let time = |path: &Path| path.metadata()?.modified();
+    let made = time(&library);
+    let fresh =
+        |file: &str| matches!((&made, time(&source.join(file))), (Ok(made), Ok(of)) if of <= *made);
+    if fresh("curl.c") && fresh("curl.map") {
+        return Ok(root);
+    }
+    host::require(&[packages::COMPILER])?;
+    fs::create_dir_all(library.parent().unwrap_or(&root))?;
+    process::output(
+        Command::new(packages::COMPILER.program)
+            .current_dir(&source)
+            .args(["-shared", "-fPIC", "-Os", "-nostdlib", "-s"])
+            .args(["-Wl,-soname,libcurl-gnutls.so.4", "-Wl,--build-id=none"])
+            .args(["-Wl,--version-script=curl.map", "curl.c", "-o"])
+            .arg(&library),
+    )?;
+    Ok(root)
 }
 
 /// A module's bytes; Debian has compressed them.

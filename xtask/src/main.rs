@@ -12,6 +12,7 @@ mod figures;
 mod guest;
 mod host;
 mod kernel;
+mod modules;
 mod monitor;
 mod packages;
 mod paths;

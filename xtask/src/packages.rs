@@ -68,19 +68,54 @@ pub struct Bundle<'a> {
     pub suites: &'static [&'static str],
     /// The package to start from.
     pub package: &'static str,
+    /// Packages of the same source, wanted in the same version.
+    pub with: &'static [&'static str],
     /// Dependencies whose names start with one of these are fetched too, and theirs.
     pub follow: &'static [&'static str],
     /// Which version.
     pub version: Version<'a>,
 }
 
-/// The guest's kernel. Since 7.x Debian splits it: image → binary and modules.
+/// The guest's kernel. Since 7.x Debian splits it: image → binary and modules. With what modules for it are built of:
+/// the archive keeps the newest version only, so what must fit together is fetched together.
 pub const KERNEL: Bundle<'static> = Bundle {
     name: "linux",
     suites: &["trixie-backports", "forky", "sid"],
     package: "linux-image-cloud-amd64",
-    follow: &["linux-image-", "linux-binary-", "linux-modules-"],
+    with: &["linux-headers-cloud-amd64"],
+    follow: &[
+        "linux-image-",
+        "linux-binary-",
+        "linux-modules-",
+        "linux-headers-",
+        "linux-kbuild-",
+    ],
     version: Version::Newest,
+};
+
+/// What the programs in the kernel's headers run with, where the machine's own library is older.
+pub const KBUILD_LIBRARIES: Bundle<'static> = Bundle {
+    name: "kbuild-libraries",
+    suites: &["trixie", "forky", "sid"],
+    package: "libelf1t64",
+    with: &[],
+    follow: &["libc6", "zlib1g", "libzstd1"],
+    version: Version::Newest,
+};
+
+/// What builds modules.
+pub const MODULE_TOOLS: [Tool; 2] = [
+    Tool {
+        program: "make",
+        package: "make",
+    },
+    COMPILER,
+];
+
+/// A C compiler for what the guest has of C: Debian 12's, since the kernel's own is of a newer suite.
+pub const COMPILER: Tool = Tool {
+    program: "gcc-12",
+    package: "gcc-12",
 };
 
 /// The guest's userland. From a suite that is named rather than the machine's own, so that the initial RAM disk, and
@@ -89,7 +124,18 @@ pub const BUSYBOX: Bundle<'static> = Bundle {
     name: "busybox",
     suites: &["bookworm"],
     package: "busybox-static",
+    with: &[],
     follow: &[],
+    version: Version::Newest,
+};
+
+/// What the guest shows its TPM with. Without libcurl and all that it needs: see guest/linux/no-curl.
+pub const TPM2: Bundle<'static> = Bundle {
+    name: "tpm2",
+    suites: &["bookworm"],
+    package: "tpm2-tools",
+    with: &[],
+    follow: &["libtss2", "libssl3", "libc6"],
     version: Version::Newest,
 };
 
@@ -98,6 +144,7 @@ pub const LIBTPMS: Bundle<'static> = Bundle {
     name: "libtpms",
     suites: &["bookworm"],
     package: "libtpms-dev",
+    with: &[],
     follow: &["libtpms", "libssl"],
     version: Version::Newest,
 };
@@ -107,6 +154,7 @@ pub const LINUX_SOURCE: Bundle<'static> = Bundle {
     name: "linux-source",
     suites: KERNEL.suites,
     package: "linux-source",
+    with: &[],
     follow: &["linux-source-"],
     version: Version::Newest,
 };
@@ -153,6 +201,7 @@ const fn tpm_guest(
         name,
         suites: &["bookworm"],
         package,
+        with: &[],
         follow,
         version: Version::Newest,
     }
@@ -164,6 +213,7 @@ pub const fn rust_source(compiler: &str) -> Bundle<'_> {
         name: "rust-src",
         suites: &["trixie-backports", "forky", "sid"],
         package: "rust-src",
+        with: &[],
         follow: &[],
         version: Version::Upstream(compiler),
     }

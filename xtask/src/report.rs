@@ -82,6 +82,13 @@ pub fn summarise(
             ),
         );
     }
+    if !tour.tpm.is_empty() {
+        let facts = tour.tpm.len();
+        row(
+            "TPM",
+            format!("/dev/tpm0 on the SVSM bus, {facts} facts shown"),
+        );
+    }
     row("took", format!("{:.1} s", outcome.took.as_secs_f64()));
     row("launch digest", &image.digest);
     row("", "equal to what the machine computed at launch");
@@ -112,7 +119,10 @@ pub fn summarise_plain(paths: &Paths, outcome: &Outcome) -> Result<ExitCode> {
 /// Why a Linux run is no success, if it is none.
 pub fn linux_problem(outcome: &Outcome) -> Option<String> {
     end_problem(outcome).or_else(|| {
-        (!Tour::of(outcome).complete).then(|| "the guest did not complete its tour".to_owned())
+        let tour = Tour::of(outcome);
+        (!tour.complete)
+            .then(|| "the guest did not complete its tour".to_owned())
+            .or_else(|| tour.tpm_problem())
     })
 }
 

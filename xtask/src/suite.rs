@@ -101,7 +101,11 @@ impl Suite {
                     format!("wanted version {wanted}, offered [{}]", offered.join(", "))
                 }
             })?;
-        let mut packages = vec![(bundle.package.to_owned(), (*version).to_owned())];
+        let mut packages: Vec<(String, String)> = [bundle.package]
+            .iter()
+            .chain(bundle.with)
+            .map(|name| ((*name).to_owned(), (*version).to_owned()))
+            .collect();
         // In rounds: each start of apt-cache takes longer than what it is asked for.
         let mut next = 0;
         while next < packages.len() {

@@ -2,6 +2,19 @@
 
 use crate::watch::Outcome;
 
+/// What a guest with the SVSM's vTPM must show, as `guest/linux/init` names it.
+const TPM_FACTS: [&str; 9] = [
+    "devices",
+    "properties",
+    "PCR extend and read",
+    "seal under a PCR policy",
+    "unseal",
+    "unsealing refused after the PCR changed",
+    "endorsement key",
+    "kernel log without complaints",
+    "figures of the bus",
+];
+
 /// The facts of a tour; a fact that was not printed is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tour {
@@ -15,6 +28,10 @@ pub struct Tour {
     pub vmpl: Option<u32>,
     /// Seconds of guest time until init.
     pub init: Option<String>,
+    /// What the guest showed of its TPM.
+    pub tpm: Vec<String>,
+    /// What it could not show of it.
+    pub tpm_failures: Vec<String>,
     /// Whether the last line was reached.
     pub complete: bool,
 }
@@ -41,11 +58,33 @@ impl Tour {
                 tour.vmpl = vmpl.parse().ok();
             } else if let Some(seconds) = word("init reached after ") {
                 tour.init = Some(seconds.to_owned());
+            } else if let Some(fact) = text.strip_prefix("tpm: ok ") {
+                tour.tpm.push(fact.to_owned());
+            } else if let Some(fact) = text.strip_prefix("tpm: FAIL ") {
+                tour.tpm_failures.push(fact.to_owned());
             } else if text == "tour complete" {
                 tour.complete = true;
             }
         }
         tour
+    }
+
+    /// What is missing of the TPM's part, if anything is.
+    pub fn tpm_problem(&self) -> Option<String> {
+        if !self.tpm_failures.is_empty() {
+            return Some(format!(
+                "the guest's TPM fails at: {}",
+                self.tpm_failures.join("; ")
+            ));
+        }
+        if self.tpm.is_empty() {
+            return None; // The image has no vTPM.
+        }
+        let shown = |fact: &str| self.tpm.iter().any(|other| other == fact);
+        TPM_FACTS
+            .iter()
+            .find(|fact| !shown(fact))
+            .map(|fact| format!("the guest does not show of its TPM: {fact}"))
     }
 }
 
@@ -63,6 +102,19 @@ fn count(list: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_fact_of_the_tpm_is_asked_for() {
+        let mut tour = Tour {
+            tpm: TPM_FACTS.map(str::to_owned).to_vec(),
+            ..Tour::default()
+        };
+        assert_eq!(tour.tpm_problem(), None);
+        tour.tpm.remove(4);
+        assert!(tour.tpm_problem().unwrap().ends_with(": unseal"));
+        tour.tpm_failures.push("unseal".to_owned());
+        assert!(tour.tpm_problem().unwrap().starts_with("the guest's TPM"));
+    }
 
     #[test]
     fn processor_lists_are_counted() {
