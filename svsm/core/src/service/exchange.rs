@@ -4,6 +4,9 @@
 //! the request, made again unchanged (same buffer, same bytes), goes on with it and gets the response. Another call lends
 //! its slice to the work that is there, and is told BUSY: so the work ends even if its owner never comes back.
 
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 /// Milliseconds for which a response is kept for its owner while others want the service.
 pub const KEPT_MS: u64 = 2000;
 
@@ -19,7 +22,7 @@ pub enum Call {
 }
 
 /// What the service has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum State {
     /// No request.
     Idle,
