@@ -36,10 +36,11 @@ const TPM_ENGINE: &str = "tpm/engine";
 const TPM_ENGINE_LINES: usize = 20_000;
 
 /// Files and folders that may have `unsafe`; nothing else may.
-const UNSAFE_ALLOWED: [&str; 9] = [
+const UNSAFE_ALLOWED: [&str; 10] = [
     "svsm/kernel/src/arch",
     "svsm/kernel/src/mm",
     "svsm/service-rt",
+    "svsm/services/broken/src/misdeed",
     "simulator/machine/src/arch",
     "simulator/machine/src/svm",
     "simulator/conformance",
