@@ -1,5 +1,6 @@
 //! `build` and `clean`: the binaries, and the IGVM images made of them.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,6 +16,10 @@ use crate::ui;
 /// Time for one image: hashing a kernel and a few megabytes.
 const IMAGE_LIMIT: Duration = Duration::from_secs(60);
 
+/// The service for the vTPM protocol, 2, in the words of the image tool, up to its file. 128 pages of heap are twice what the
+/// engine needs at its limits (`tpm/engine/src/limits.rs`), and with image and stack leave it below 1.5 MiB.
+const VTPM_SERVICE: &str = "vtpm:2:128=";
+
 /// What vouches for Linux: three files, whose digests go into the image.
 #[derive(Clone, Debug)]
 pub struct LinuxFiles {
@@ -29,12 +34,29 @@ pub struct LinuxFiles {
 /// What is in an image.
 #[derive(Clone, Debug)]
 pub enum Contents<'a> {
-    /// SVSM, boot stub, and the digests of what the stub loads.
+    /// SVSM, vTPM, boot stub, and the digests of what the stub loads.
     Linux(&'a LinuxFiles),
-    /// SVSM and test guest.
+    /// The same with the vTPM of known seeds.
+    #[allow(dead_code)] // for the test that looks for secrets in memory
+    LinuxKnownSeeds(&'a LinuxFiles),
+    /// SVSM, vTPM and test guest.
     Probe,
+    /// The same with the broken service in the vTPM's place.
+    ProbeBroken,
     /// The conformance payload alone, in the SVSM's place.
     Conformance,
+}
+
+impl Contents<'_> {
+    /// The SVSM's service for the vTPM protocol.
+    const fn vtpm(&self) -> Option<Program> {
+        match self {
+            Contents::Linux(_) | Contents::Probe => Some(Program::Vtpm),
+            Contents::LinuxKnownSeeds(_) => Some(Program::VtpmKnownSeeds),
+            Contents::ProbeBroken => Some(Program::Broken),
+            Contents::Conformance => None,
+        }
+    }
 }
 
 /// An image and what its measurement is.
@@ -58,6 +80,7 @@ pub fn build(paths: &Paths) -> Result<()> {
     for (name, contents) in [
         ("conformance", Contents::Conformance),
         ("probe", Contents::Probe),
+        ("probe-broken", Contents::ProbeBroken),
     ] {
         let image = image(paths, name, &contents)?;
         println!(
@@ -83,17 +106,22 @@ pub fn image(paths: &Paths, name: &str, contents: &Contents) -> Result<Image> {
                 .arg("--payload")
                 .arg(Program::Conformance.path(paths));
         }
-        Contents::Probe => {
+        Contents::Probe | Contents::ProbeBroken => {
             command.arg("--svsm").arg(Program::Svsm.path(paths));
             command.arg("--guest").arg(Program::Probe.path(paths));
         }
-        Contents::Linux(files) => {
+        Contents::Linux(files) | Contents::LinuxKnownSeeds(files) => {
             command.arg("--svsm").arg(Program::Svsm.path(paths));
             command.arg("--guest").arg(Program::Shim.path(paths));
             command.arg("--kernel").arg(&files.kernel);
             command.arg("--initrd").arg(&files.initrd);
             command.arg("--cmdline-file").arg(&files.command_line);
         }
+    }
+    if let Some(program) = contents.vtpm() {
+        let mut service = OsString::from(VTPM_SERVICE);
+        service.push(program.path(paths));
+        command.arg("--service").arg(service);
     }
     command.arg("--output").arg(&path);
     process::check(&mut command, IMAGE_LIMIT, |_| {}).context("cannot make the image")?;

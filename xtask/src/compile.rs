@@ -13,7 +13,7 @@ use crate::ui::Progress;
 
 const LIMIT: Duration = Duration::from_secs(1200);
 
-/// What can be built, by its package name; the binary has the same one.
+/// What can be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
     /// The software SNP machine.
@@ -22,6 +22,12 @@ pub enum Program {
     Conformance,
     /// The SVSM.
     Svsm,
+    /// Its vTPM.
+    Vtpm,
+    /// A vTPM whose secrets everybody knows, for a test.
+    VtpmKnownSeeds,
+    /// A service that misbehaves on request.
+    Broken,
     /// The boot stub that starts Linux.
     Shim,
     /// The test guest.
@@ -30,27 +36,59 @@ pub enum Program {
 
 impl Program {
     /// All of them.
-    pub const ALL: [Program; 5] = [
+    pub const ALL: [Program; 8] = [
         Program::Machine,
         Program::Conformance,
         Program::Svsm,
+        Program::Vtpm,
+        Program::VtpmKnownSeeds,
+        Program::Broken,
         Program::Shim,
         Program::Probe,
     ];
 
     /// What runs when Linux does.
-    pub const LINUX: &'static [Program] = &[Program::Machine, Program::Svsm, Program::Shim];
+    pub const LINUX: &'static [Program] = &[
+        Program::Machine,
+        Program::Svsm,
+        Program::Vtpm,
+        Program::Shim,
+    ];
     /// What runs when the probe does.
-    pub const PROBE: &'static [Program] = &[Program::Machine, Program::Svsm, Program::Probe];
+    pub const PROBE: &'static [Program] = &[
+        Program::Machine,
+        Program::Svsm,
+        Program::Vtpm,
+        Program::Probe,
+    ];
+    /// What runs when the probe does, with the broken service in the vTPM's place.
+    #[allow(dead_code)] // for the test of isolation
+    pub const BROKEN: &'static [Program] = &[
+        Program::Machine,
+        Program::Svsm,
+        Program::Broken,
+        Program::Probe,
+    ];
     /// What runs when the conformance payload does.
     pub const CONFORMANCE: &'static [Program] = &[Program::Machine, Program::Conformance];
 
-    /// Package and binary.
+    /// Its package; the binary has the same name, but where a package has two.
+    pub const fn package(self) -> &'static str {
+        match self {
+            Program::VtpmKnownSeeds => Program::Vtpm.name(),
+            other => other.name(),
+        }
+    }
+
+    /// Its binary.
     pub const fn name(self) -> &'static str {
         match self {
             Program::Machine => "snp-machine",
             Program::Conformance => "snp-conformance",
             Program::Svsm => "svsm-kernel",
+            Program::Vtpm => "svsm-vtpm",
+            Program::VtpmKnownSeeds => "svsm-vtpm-known-seeds",
+            Program::Broken => "svsm-broken",
             Program::Shim => "guest-shim",
             Program::Probe => "guest-probe",
         }
@@ -70,13 +108,13 @@ pub fn bare_metal(paths: &Paths, programs: &[Program]) -> Result<()> {
     let mut cargo = bare_metal_command(paths, "build")?;
     cargo.arg("--keep-going");
     for program in programs {
-        cargo.args(["--package", program.name()]);
+        cargo.args(["--package", program.package()]);
     }
     run_cargo(&mut cargo, "building for bare metal")?;
     for program in programs {
         let path = program.path(paths);
         if !path.is_file() {
-            bail!("{} has no binary of its own name", program.name());
+            bail!("{} has no binary {}", program.package(), program.name());
         }
     }
     Ok(())

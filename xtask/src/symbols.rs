@@ -46,6 +46,11 @@ fn subject_of(line: &str, programs: &[Program]) -> Option<Vec<Program>> {
             Some(of(&[Program::Shim, Program::Probe, Program::Conformance]))
         }
         Some(_) => None,
+        None if line.starts_with("svsm: service ") => Some(of(&[
+            Program::Vtpm,
+            Program::VtpmKnownSeeds,
+            Program::Broken,
+        ])),
         None if line.starts_with("svsm: ") => Some(of(&[Program::Svsm])),
         None => None,
     }
@@ -113,8 +118,8 @@ mod tests {
 
     #[test]
     fn the_same_address_is_looked_up_in_whoever_it_is_of() {
-        let programs = [Program::Machine, Program::Svsm, Program::Shim];
-        let of = |line| subject_of(line, &programs);
+        let programs = Program::LINUX;
+        let of = |line| subject_of(line, programs);
         assert_eq!(
             of("machine: internal error on processor 0: oops"),
             Some(vec![Program::Machine])
@@ -128,6 +133,12 @@ mod tests {
             Some(vec![Program::Shim])
         );
         assert_eq!(of("svsm: fatal: oops"), Some(vec![Program::Svsm]));
+        assert_eq!(
+            of(
+                "svsm: service vtpm: killed: #PF (exception 14, error 0x4) at 0x401000, address 0x0"
+            ),
+            Some(vec![Program::Vtpm])
+        );
         assert_eq!(of("machine:   called from 0x1"), None);
     }
 }

@@ -84,10 +84,10 @@ fn lints_host(paths: &Paths, progress: &Progress) -> Result<Verdict> {
 fn lints_bare(paths: &Paths, progress: &Progress) -> Result<Verdict> {
     let mut cargo = compile::bare_metal_command(paths, "clippy")?;
     for program in Program::ALL {
-        cargo.args(["--package", program.name()]);
+        cargo.args(["--package", program.package()]);
     }
     // The TPM engine is built for the host by the other checks; a service of the SVSM needs it without one.
-    for library in ["guest-rt", "tpm-engine"] {
+    for library in ["guest-rt", "service-rt", "tpm-engine"] {
         cargo.args(["--package", library]);
     }
     cargo.args(["--", "-D", "warnings"]);

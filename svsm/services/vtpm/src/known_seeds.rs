@@ -8,7 +8,7 @@ mod serve;
 
 #[cfg(target_os = "none")]
 fn main() -> ! {
-    service_rt::log!("vTPM: INSECURE, FOR TESTS ONLY: every secret of it is known");
+    service_rt::log!("INSECURE, FOR TESTS ONLY: every secret of it is known");
     let mut seeds = svsm_vtpm::KnownSeeds::new();
     serve::run(move || Some(seeds.next()))
 }

@@ -7,7 +7,7 @@ mod serve;
 
 #[cfg(target_os = "none")]
 fn main() -> ! {
-    service_rt::log!("vTPM: manufactured at boot; its state is lost at power-off");
+    service_rt::log!("manufactured at boot; its state is lost at power-off");
     serve::run(service_rt::call::entropy)
 }
 

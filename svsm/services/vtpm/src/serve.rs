@@ -21,7 +21,7 @@ impl<E: FnMut() -> Option<u64>> Machine for Kernel<E> {
         let bits = (self.source)();
         if bits.is_none() && !self.told {
             self.told = true;
-            log!("vTPM: the processor gives no entropy: TPM failure mode");
+            log!("the processor gives no entropy: TPM failure mode");
         }
         bits
     }
@@ -43,7 +43,7 @@ pub fn run(source: impl FnMut() -> Option<u64>) -> ! {
     loop {
         let request = call::reply(answered);
         if request.kind != TPM_COMMAND {
-            log!("vTPM: a request of kind {} is not for a TPM", request.kind);
+            log!("a request of kind {} is not for a TPM", request.kind);
             call::fail(reason::REQUEST);
         }
         let command = message::take(&mut buffer, request.length);
