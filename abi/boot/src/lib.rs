@@ -183,6 +183,8 @@ pub struct ServiceEntry {
     pub protocol: U32,
     /// Most pages of its heap.
     pub heap_pages: U32,
+    /// Most seconds that it may run for one request, all slices together.
+    pub request_seconds: U32,
     /// Where its ELF image starts, from the table's first byte; a multiple of 4096.
     pub offset: U32,
     /// Bytes of it.

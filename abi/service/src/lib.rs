@@ -76,6 +76,8 @@ pub mod limit {
     pub const STACK_PAGES: u64 = 32;
     /// Most pages of a service's heap, whatever the image asks for.
     pub const HEAP_PAGES: u64 = 256;
+    /// Most seconds that a service may run for one request, whatever the image asks for.
+    pub const REQUEST_SECONDS: u64 = 3600;
     /// Bytes of a line for the console.
     pub const LOG_BYTES: u64 = 160;
     /// Bytes of a message.

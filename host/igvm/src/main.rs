@@ -84,7 +84,7 @@ struct BuildArgs {
     /// vTPM), most pages of its heap, its ELF file
     ///
     /// Only what is loaded of the file goes into the image, where it is measured.
-    #[arg(long = "service", value_name = "NAME:PROTOCOL:HEAP_PAGES=ELF", requires = "svsm", value_parser = service)]
+    #[arg(long = "service", value_name = "NAME:PROTOCOL:HEAP_PAGES[:SECONDS]=ELF", requires = "svsm", value_parser = service)]
     services: Vec<ServiceArg>,
     /// A test payload to run at VMPL0 in the SVSM's place, an ELF file
     #[arg(long, value_name = "ELF", conflicts_with_all = ["svsm", "guest", "services"])]
@@ -135,16 +135,21 @@ struct ServiceArg {
     name: String,
     protocol: u32,
     heap_pages: u32,
+    request_seconds: u32,
     path: PathBuf,
 }
 
+/// Seconds for a request where none are given: a minute or so of key generation under emulation, and some.
+const DEFAULT_SECONDS: &str = "300";
+
 fn service(text: &str) -> Result<ServiceArg, String> {
-    let parts = text
-        .split_once('=')
-        .and_then(|(what, path)| Some((what.split_once(':')?, path)))
-        .and_then(|((name, numbers), path)| Some((name, numbers.split_once(':')?, path)));
-    let Some((name, (protocol, heap_pages), path)) = parts else {
-        return Err("expected NAME:PROTOCOL:HEAP_PAGES=ELF".to_owned());
+    let usage = || "expected NAME:PROTOCOL:HEAP_PAGES[:SECONDS]=ELF".to_owned();
+    let (what, path) = text.split_once('=').ok_or_else(usage)?;
+    let parts: Vec<&str> = what.split(':').collect();
+    let (name, protocol, heap_pages, seconds) = match parts[..] {
+        [name, protocol, heap_pages] => (name, protocol, heap_pages, DEFAULT_SECONDS),
+        [name, protocol, heap_pages, seconds] => (name, protocol, heap_pages, seconds),
+        _ => return Err(usage()),
     };
     let number = |what, digits: &str| {
         digits
@@ -155,6 +160,7 @@ fn service(text: &str) -> Result<ServiceArg, String> {
         name: name.to_owned(),
         protocol: number("protocol", protocol)?,
         heap_pages: number("heap pages", heap_pages)?,
+        request_seconds: number("seconds", seconds)?,
         path: path.into(),
     })
 }
@@ -225,6 +231,7 @@ fn run_build(args: &BuildArgs) -> Result<()> {
                     name: &service.name,
                     protocol: service.protocol,
                     heap_pages: service.heap_pages,
+                    request_seconds: service.request_seconds,
                     elf,
                 })
                 .collect::<Vec<_>>();

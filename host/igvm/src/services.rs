@@ -15,6 +15,7 @@ pub struct Service {
     name: String,
     protocol: u32,
     heap_pages: u32,
+    request_seconds: u32,
     bytes: usize,
     entry: u64,
     /// First address, pages, rights.
@@ -36,6 +37,7 @@ fn read(service: table::Service<'_>) -> Result<Service> {
         name: service.name.to_owned(),
         protocol: service.protocol,
         heap_pages: service.heap_pages,
+        request_seconds: service.request_seconds,
         bytes: service.image.len(),
         entry: image.entry(),
         segments: image

@@ -15,6 +15,7 @@ const VTPM: Service<'static> = Service {
     name: "vtpm",
     protocol: 2,
     heap_pages: 256,
+    request_seconds: 300,
     elf: &[],
 };
 
@@ -35,6 +36,7 @@ fn two() -> Vec<u8> {
         name: "other",
         protocol: 9,
         heap_pages: 0,
+        request_seconds: 300,
         ..vtpm
     };
     try_image(&[vtpm, other]).unwrap()
@@ -127,6 +129,7 @@ fn bad_services_are_refused() {
     refused(&[protocol(32)], "protocol 32");
     let greedy = Service {
         heap_pages: 257,
+        request_seconds: 300,
         ..good
     };
     refused(&[greedy], "a heap of 257 pages; at most 256");
@@ -161,7 +164,7 @@ fn a_changed_table_breaks_a_rule() {
     for (offset, expected) in [
         (0, "service table: magic"),
         (16, "service 0: the name"),
-        (16 + 24, "service 0: 0xfc0 bytes at 0x"),
+        (16 + 28, "service 0: 0xfc0 bytes at 0x"),
         (0x1000 + 26, "service vtpm: the entry point"),
     ] {
         image[at + offset] ^= 0x80;

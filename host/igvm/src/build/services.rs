@@ -20,6 +20,8 @@ pub struct Service<'a> {
     pub protocol: u32,
     /// Most pages of its heap.
     pub heap_pages: u32,
+    /// Most seconds that it may run for one request.
+    pub request_seconds: u32,
     /// Its ELF file.
     pub elf: &'a [u8],
 }
@@ -47,6 +49,7 @@ pub fn region(services: &[Service<'_>]) -> Result<Vec<u8>> {
             name: name(service.name)?,
             protocol: service.protocol.into(),
             heap_pages: service.heap_pages.into(),
+            request_seconds: service.request_seconds.into(),
             offset: (region.len() as u32).into(),
             size: (file.len() as u32).into(),
         };

@@ -42,6 +42,11 @@ pub enum TableError {
     )]
     Heap { index: usize, pages: u32 },
     #[error(
+        "service {index}: {seconds} seconds for a request; 1 to {} are possible",
+        limit::REQUEST_SECONDS
+    )]
+    Seconds { index: usize, seconds: u32 },
+    #[error(
         "service {index}: {size:#x} bytes at {offset:#x} are not in whole pages of their own after table and previous service, within the {region:#x} bytes of the region"
     )]
     Place {
@@ -61,6 +66,8 @@ pub struct Service<'a> {
     pub protocol: u32,
     /// Most pages of its heap; at most [`limit::HEAP_PAGES`].
     pub heap_pages: u32,
+    /// Most seconds that it may run for one request; 1 to [`limit::REQUEST_SECONDS`].
+    pub request_seconds: u32,
     /// Its ELF file, unread.
     pub image: &'a [u8],
 }
@@ -147,6 +154,10 @@ fn service<'a>(
     if u64::from(pages) > limit::HEAP_PAGES {
         return Err(TableError::Heap { index, pages });
     }
+    let seconds = entry.request_seconds.get();
+    if !(1..=limit::REQUEST_SECONDS).contains(&u64::from(seconds)) {
+        return Err(TableError::Seconds { index, seconds });
+    }
     let (offset, size) = (entry.offset.get(), entry.size.get());
     let start = u64::from(offset);
     let bytes = start..start + u64::from(size);
@@ -165,6 +176,7 @@ fn service<'a>(
         name,
         protocol,
         heap_pages: pages,
+        request_seconds: seconds,
         image,
     })
 }

@@ -23,8 +23,9 @@ use svsm_core::service::table::{self, Service as Entry};
 
 /// How long a service runs for one call of the guest's.
 const SLICE_MS: u64 = 2;
-/// How long it may run for one request, all slices together.
-const LONGEST_MS: u64 = 120_000;
+/// A slice counts for at least this much of its request's time, so that giving the vCPU back at once is no way around the
+/// limit.
+const LEAST_US: u64 = 100;
 /// How long it may take to get ready.
 const START_MS: u64 = 20_000;
 
@@ -39,8 +40,9 @@ struct Inner {
     incoming: Message,
     /// Bytes of the response that waits in the message page.
     response: u64,
-    /// Time-stamp counter ticks that the request has taken so far.
+    /// Time-stamp counter ticks that the request has taken so far, and may take.
     spent: u64,
+    longest: u64,
 }
 
 /// A copy of a guest's request.
@@ -103,8 +105,7 @@ impl Services {
         self.served.withdraw(service.protocol);
         log!("service {}: killed: {reason}", inner.process.name());
         inner.process.wipe();
-        inner.request.bytes.fill(0);
-        inner.incoming.bytes.fill(0);
+        inner.forget();
     }
 }
 
@@ -113,11 +114,22 @@ impl Inner {
     fn slice(&mut self, milliseconds: u64) -> Pause {
         let begun = cpu::tsc();
         let pause = self.process.run(begun + clock::ticks(milliseconds));
-        self.spent += cpu::tsc().wrapping_sub(begun);
+        let least = clock::ticks(LEAST_US) / 1000;
+        self.spent += cpu::tsc().wrapping_sub(begun).max(least);
         match pause {
-            Pause::Sliced if self.spent > clock::ticks(LONGEST_MS) => Pause::Ended(Reason::TooLong),
+            Pause::Sliced if self.spent > self.longest => Pause::Ended(Reason::TooLong),
             other => other,
         }
+    }
+
+    /// Forgets a request and its response: the guest has got it.
+    fn forget(&mut self) {
+        self.process.clear_message();
+        for message in [&mut self.request, &mut self.incoming] {
+            message.bytes.fill(0);
+            message.length = 0;
+        }
+        self.response = 0;
     }
 }
 
@@ -179,6 +191,7 @@ fn launch(entry: &Entry<'static>) -> Result<Service, mm::OutOfMemory> {
         incoming: Message::new()?,
         response: 0,
         spent: 0,
+        longest: clock::ticks(entry.request_seconds as u64 * 1000),
     };
     loop {
         match inner.slice(START_MS) {

@@ -51,11 +51,7 @@ impl fmt::Display for Reason {
                 Ok(())
             }
             Reason::GaveUp(code) => write!(f, "it gave up with reason {code:#x}"),
-            Reason::TooLong => write!(
-                f,
-                "a request took longer than {} s",
-                super::LONGEST_MS / 1000
-            ),
+            Reason::TooLong => f.write_str("a request took too long"),
             Reason::WildJump(rip) => write!(f, "it jumped to {rip:#x}"),
             Reason::Answer(bytes) => write!(f, "an answer of {bytes} bytes"),
         }
@@ -114,6 +110,11 @@ impl Process {
         self.space.write_message(message);
         self.registers.rax = status::OK;
         self.registers.rdx = (kind as u64) << 32 | message.len() as u64;
+    }
+
+    /// Clears the message page.
+    pub fn clear_message(&mut self) {
+        self.space.write_message(&[]);
     }
 
     /// Forgets everything it knew.

@@ -101,12 +101,18 @@ fn copy_in(kernel: &Kernel, inner: &mut Inner, gpa: u64) -> CallResult {
         .map_err(fault)
 }
 
-/// Copies the response to the buffer at `gpa`, which may have been taken away or become something else meanwhile.
+/// Gives the response to the buffer at `gpa`, and forgets request and response.
 fn copy_out(kernel: &Kernel, inner: &mut Inner, gpa: u64) -> CallResult {
-    let fault = |MemoryFault| result::INVALID_ADDRESS;
     inner.incoming.length = inner.response as usize;
     inner.process.space().read_message(inner.incoming.bytes);
-    let response = inner.incoming.get();
+    let outcome = write_response(kernel, inner.incoming.get(), gpa);
+    inner.forget();
+    outcome
+}
+
+/// Writes a response to a buffer that may have been taken away or become something else meanwhile.
+fn write_response(kernel: &Kernel, response: &[u8], gpa: u64) -> CallResult {
+    let fault = |MemoryFault| result::INVALID_ADDRESS;
     let whole = response.len() as u64 + RESPONSE_HEADER_BYTES as u64;
     // Whoever else holds the lock does so for a bounded time, and the response must not get lost.
     let _shared = crate::serve::registrations(kernel);
@@ -117,9 +123,8 @@ fn copy_out(kernel: &Kernel, inner: &mut Inner, gpa: u64) -> CallResult {
         .machine
         .write(gpa + RESPONSE_HEADER_BYTES as u64, response)
         .and_then(|()| {
-            kernel
-                .machine
-                .write(gpa, &wire::response_header(response.len() as u32))
+            let header = wire::response_header(response.len() as u32);
+            kernel.machine.write(gpa, &header)
         })
         .map_err(fault)
 }

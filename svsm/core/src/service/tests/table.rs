@@ -10,6 +10,7 @@ fn entry(name: &[u8], protocol: u32, offset: u32, size: u32) -> ServiceEntry {
     let mut entry = ServiceEntry {
         protocol: protocol.into(),
         heap_pages: 256.into(),
+        request_seconds: 3600.into(),
         offset: offset.into(),
         size: size.into(),
         ..Default::default()
