@@ -90,10 +90,11 @@ impl fmt::Display for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "service {}: protocol {}, at most {} KiB of heap, {} bytes of ELF file, entry {:#x}",
+            "service {}: protocol {}, at most {} KiB of heap and {} s for a request, {} bytes of ELF file, entry {:#x}",
             self.name,
             self.protocol,
             self.heap_pages as usize * PAGE_SIZE / 1024,
+            self.request_seconds,
             self.bytes,
             self.entry
         )?;
