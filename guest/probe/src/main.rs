@@ -15,6 +15,8 @@ mod fatal;
 #[cfg(target_os = "none")]
 mod guest;
 #[cfg(target_os = "none")]
+mod isolation;
+#[cfg(target_os = "none")]
 mod lists;
 #[cfg(target_os = "none")]
 mod other;
@@ -58,6 +60,10 @@ fn main() {
         return;
     }
     if fatal::run(chosen) {
+        return;
+    }
+    if isolation::run(chosen) {
+        report::close("probe");
         return;
     }
     let before = steady::answers();

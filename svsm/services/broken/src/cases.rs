@@ -51,8 +51,8 @@ pub enum Misdeed {
     Flags,
     /// Sets TF, loads SS, which holds debug exceptions off until after the next instruction, and makes a call.
     TrapBehindSs,
-    /// Clears IF with POPF; the value says whether it is clear.
-    ClearIf,
+    /// Toggles IF with POPF; the value says whether that had an effect.
+    ToggleIf,
     /// Loads DS with the selector and makes a call.
     LoadDs,
     /// The same with ES.
@@ -249,7 +249,7 @@ const CASES: &[Case] = {
     case("call with all arithmetic flags", Flags, 0x8D5, OK),
     case("call with TF", Flags, 1 << 8, Exception(&[1])),
     case("TF behind a load of SS", TrapBehindSs, 0, Exception(&[1])),
-    case("clear IF", ClearIf, 0, Answers(0)),
+    case("toggle IF", ToggleIf, 0, Answers(0)),
     case("ds 0", LoadDs, 0, OK),
     case("es 0", LoadEs, 0, OK),
     case("fs 0", LoadFs, 0, OK),

@@ -39,7 +39,7 @@ pub fn commit(misdeed: Misdeed, argument: u64) -> u64 {
         },
         Misdeed::Flags => flags(argument),
         Misdeed::TrapBehindSs => trap_behind_ss(),
-        Misdeed::ClearIf => clear_if(),
+        Misdeed::ToggleIf => toggle_if(),
         Misdeed::LoadDs => load_ds(argument as u16),
         Misdeed::LoadEs => load_es(argument as u16),
         Misdeed::LoadFs => load_fs(argument as u16),
@@ -134,13 +134,14 @@ fn trap_behind_ss() -> u64 {
     result
 }
 
-fn clear_if() -> u64 {
-    let flags: u64;
+fn toggle_if() -> u64 {
+    let changed: u64;
     // SAFETY: see the module.
     unsafe {
-        asm!("pushfq", "and qword ptr [rsp], ~0x200", "popfq", "pushfq", "pop {flags}", flags = out(reg) flags);
+        asm!("pushfq", "pop {changed}", "push {changed}", "xor qword ptr [rsp], 0x200", "popfq", "pushfq",
+            "xor {changed}, [rsp]", "popfq", changed = out(reg) changed);
     }
-    (flags >> 9 & 1) ^ 1
+    changed >> 9 & 1
 }
 
 macro_rules! load {
