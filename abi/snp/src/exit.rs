@@ -96,6 +96,14 @@ pub const EXTENDED_GUEST_REQUEST: u64 = 0x8000_0012;
 pub const AP_CREATION: u64 = 0x8000_0013;
 /// GHCB event: #HV doorbell page.
 pub const HV_DOORBELL: u64 = 0x8000_0014;
+/// #HV doorbell page: which GPA does the hypervisor prefer.
+pub const DOORBELL_PREFERRED: u64 = 0;
+/// #HV doorbell page: set it.
+pub const DOORBELL_SET: u64 = 1;
+/// #HV doorbell page: which one is set.
+pub const DOORBELL_QUERY: u64 = 2;
+/// #HV doorbell page: none from here on.
+pub const DOORBELL_CLEAR: u64 = 3;
 /// GHCB event: IPI sent by the hypervisor for the guest.
 pub const HV_IPI: u64 = 0x8000_0015;
 /// GHCB event: list of APIC IDs.

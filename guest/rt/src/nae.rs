@@ -249,3 +249,8 @@ pub fn apic_ids(pages: u64, gpa: u64) -> Result<u64, GhcbError> {
 pub fn guest_request(request: u64, response: u64) -> Result<u64, GhcbError> {
     begin().exit(exit::GUEST_REQUEST, request, response)
 }
+
+/// #HV doorbell page (56421 §4.1.10): `operation` is one of `exit::DOORBELL_*`; SW_EXITINFO2.
+pub fn hv_doorbell(operation: u64, gpa: u64) -> Result<u64, GhcbError> {
+    begin().exit(exit::HV_DOORBELL, operation, gpa)
+}

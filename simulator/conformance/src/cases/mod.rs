@@ -2,6 +2,7 @@
 
 mod access;
 mod cpuid_page;
+mod doorbell;
 mod fpu;
 mod ghcb;
 mod interrupts;
@@ -10,9 +11,11 @@ mod msr_protocol;
 mod nae;
 mod psc;
 mod pvalidate;
+mod ring3;
 mod rmpadjust;
 mod status;
 mod switch;
+mod timer;
 mod vc;
 mod vcpu;
 
@@ -33,4 +36,7 @@ pub const GROUPS: &[(&str, fn())] = &[
     ("fpu", fpu::run),
     ("vcpu", vcpu::run),
     ("interrupts", interrupts::run),
+    ("doorbell", doorbell::run),
+    ("timer", timer::run),
+    ("ring3", ring3::run),
 ];

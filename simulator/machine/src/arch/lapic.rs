@@ -10,6 +10,7 @@ const SPURIOUS: u16 = 0xF0;
 const COMMAND_LOW: u16 = 0x300;
 const COMMAND_HIGH: u16 = 0x310;
 const LVT_TIMER: u16 = 0x320;
+const PERIODIC: u32 = 1 << 17;
 const TIMER_INITIAL: u16 = 0x380;
 const TIMER_DIVIDE: u16 = 0x3E0;
 const DIVIDE_BY_1: u32 = 0xB;
@@ -41,9 +42,9 @@ pub fn enable() {
     write(SPURIOUS, 0x1FF);
 }
 
-/// Starts the timer: one NMI to this processor after `count` ticks of its clock, which has 1 GHz.
+/// Starts the timer: an NMI to this processor every `count` ticks of its clock, which has 1 GHz.
 pub fn start_timer(count: u32) {
-    write(LVT_TIMER, MODE_NMI);
+    write(LVT_TIMER, PERIODIC | MODE_NMI);
     write(TIMER_DIVIDE, DIVIDE_BY_1);
     write(TIMER_INITIAL, count);
 }

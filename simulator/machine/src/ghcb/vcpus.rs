@@ -89,13 +89,13 @@ pub fn apic_ids(pages: u64, list: u64) -> Reply {
 pub fn doorbell(vcpu: &mut Vcpu, operation: u64, gpa: u64) -> Reply {
     let level = vcpu.level();
     match operation {
-        0 => Reply::info2(u64::MAX),
-        1 if gpa.is_multiple_of(PAGE_SIZE) && Shared::at(gpa).is_some() => {
+        exit::DOORBELL_PREFERRED => Reply::info2(u64::MAX),
+        exit::DOORBELL_SET if gpa.is_multiple_of(PAGE_SIZE) && Shared::at(gpa).is_some() => {
             level.doorbell = Some(gpa);
             Reply::info2(gpa)
         }
-        2 => Reply::info2(level.doorbell.unwrap_or(u64::MAX)),
-        3 => {
+        exit::DOORBELL_QUERY => Reply::info2(level.doorbell.unwrap_or(u64::MAX)),
+        exit::DOORBELL_CLEAR => {
             level.doorbell = None;
             Reply::OK
         }

@@ -3,12 +3,14 @@
 use super::vmcb::GuestBlock;
 use crate::arch::{cpu, frames};
 use core::arch::{asm, global_asm};
+use core::sync::atomic::AtomicU32;
 use snp_abi::msr;
 use snp_abi::vmsa::Vmsa;
 
 global_asm!(
     r#"
-/* rdi: VMCB (physical), rsi: VMSA (virtual), rdx: host's VMCB (physical) for VMLOAD */
+/* rdi: VMCB (physical), rsi: VMSA (virtual), rdx: host's VMCB (physical) for VMLOAD, rcx: flag that keeps it from entering.
+   eax: 1 if the guest ran */
 .global vmrun_guest
 vmrun_guest:
     push rbx
@@ -20,6 +22,10 @@ vmrun_guest:
     push rdx
     push rsi
     clgi
+    /* An NMI that came before is in the flag; one that comes now waits and ends the guest at once. */
+    xor eax, eax
+    cmp dword ptr [rcx], 0
+    jne 1f
     sti
     mov rax, rdi
     mov rbx, [rsi + {rbx}]
@@ -58,7 +64,11 @@ vmrun_guest:
     pop rax
     vmload rax
     cli
-    stgi
+    mov eax, 1
+    jmp 2f
+1:  pop rsi
+    pop rdx
+2:  stgi
     pop r15
     pop r14
     pop r13
@@ -78,7 +88,7 @@ vmrun_guest:
 );
 
 unsafe extern "sysv64" {
-    fn vmrun_guest(vmcb: u64, vmsa: *mut Vmsa, host: u64);
+    fn vmrun_guest(vmcb: u64, vmsa: *mut Vmsa, host: u64, flag: *const u32) -> u32;
 }
 
 /// Permission to use VMRUN on this processor: SVM is on, host save areas exist.
@@ -103,13 +113,14 @@ impl Svm {
         Some(Svm { host })
     }
 
-    /// Runs the guest until it exits. Interrupts are off before and after; GIF is on.
-    pub fn run(&self, block: &mut GuestBlock) {
+    /// Runs the guest until it exits; not if `flag` is set (by an NMI's handler): `false`. Interrupts are off before and after;
+    /// GIF is on.
+    pub fn run(&self, block: &mut GuestBlock, flag: &AtomicU32) -> bool {
         let vmcb = block.physical();
         let state = &raw mut block.state;
         // SAFETY: the block is a VMCB whose nested page tables lead to guest memory only, and is borrowed exclusively.
         // The wrapper keeps callee-saved registers; FS, GS, TR and the rest come back by VMLOAD. FPU registers are not
         // used by the machine (soft-float target).
-        unsafe { vmrun_guest(vmcb, state, self.host) };
+        unsafe { vmrun_guest(vmcb, state, self.host, flag.as_ptr()) != 0 }
     }
 }

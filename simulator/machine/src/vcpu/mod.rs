@@ -56,7 +56,7 @@ pub struct Vcpu {
     pub apic_base: u64,
     /// The guest's APIC timer.
     pub timer: Timer,
-    armed: Option<timers::Armed>,
+    hardware: timers::Hardware,
     /// Where a GHCB is copied to.
     pub ghcb: &'static mut Ghcb,
 }
@@ -118,7 +118,7 @@ impl Vcpu {
             shadow_rip: None,
             apic_base: lapic::BASE | snp_model::apic::BASE_ENABLE | bsp,
             timer: Timer::new(),
-            armed: None,
+            hardware: timers::Hardware::Stopped,
             ghcb,
         })
     }
@@ -194,8 +194,9 @@ impl Vcpu {
             }
             self.inject();
             self.set_timer();
-            self.enter();
-            exits::handle(&mut self);
+            if self.enter() {
+                exits::handle(&mut self);
+            }
         }
     }
 
@@ -219,14 +220,19 @@ impl Vcpu {
         self.loaded == Some(vmpl) || self.load(vmpl)
     }
 
-    /// Runs the guest once.
-    fn enter(&mut self) {
+    /// Runs the guest once; not if there is something to look at first.
+    fn enter(&mut self) -> bool {
         let vmpl = self.vmpl();
         self.block.control.nested_cr3 = self.roots[vmpl.index()].root(self.has_c_bit());
         self.cpu.enter_guest(vmpl as u8);
-        self.svm.run(self.block);
+        let ran = self.svm.run(self.block, self.cpu.kick_flag());
         self.cpu.leave_guest();
-        self.after_exit();
+        if ran {
+            self.after_exit();
+        } else {
+            self.reinject = core::mem::take(&mut self.block.control.event_injection);
+        }
+        ran
     }
 
     fn after_exit(&mut self) {

@@ -9,11 +9,21 @@ use snp_model::trace::Topic;
 /// How soon the machine wants to be back when it could not deliver something at an entry.
 const SOON: u64 = 20_000;
 
-/// What the processor's timer was set to, in nanoseconds.
-#[derive(Clone, Copy)]
-pub(super) struct Armed {
-    deadline: u64,
-    fires: u64,
+/// Shortest time that the processor's timer is set to.
+const SHORTEST: u64 = 10_000;
+
+/// What the processor's timer is doing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hardware {
+    Stopped,
+    /// It will fire for this deadline, at that time in nanoseconds, and again after as much time: QEMU can lose an NMI, because
+    /// its VMRUN and #VMEXIT change the set of pending interrupts without a lock.
+    Running {
+        deadline: u64,
+        fires: u64,
+    },
+    /// It runs, but for nothing.
+    Fired,
 }
 
 impl Vcpu {
@@ -60,28 +70,34 @@ impl Vcpu {
     /// Sets the processor's timer; what was due before is done.
     pub(super) fn set_timer(&mut self) {
         let Some(deadline) = self.next_deadline() else {
-            if self.armed.take().is_some() {
+            if self.hardware != Hardware::Stopped {
                 lapic::stop_timer();
+                self.hardware = Hardware::Stopped;
             }
             return;
         };
         let now = time::now();
-        if self
-            .armed
-            .is_some_and(|armed| armed.deadline == deadline && now < armed.fires)
-        {
-            return;
+        match self.hardware {
+            Hardware::Running {
+                deadline: running,
+                fires,
+            } if running == deadline && now < fires => return,
+            _ => {}
         }
-        let count = deadline.saturating_sub(now).clamp(1, u32::MAX.into()) as u32;
-        lapic::start_timer(count);
-        self.armed = Some(Armed {
+        let count = deadline
+            .saturating_sub(now)
+            .clamp(SHORTEST, u32::MAX.into());
+        lapic::start_timer(count as u32);
+        self.hardware = Hardware::Running {
             deadline,
-            fires: now + u64::from(count),
-        });
+            fires: now + count,
+        };
     }
 
-    /// An NMI has come: perhaps the timer's, which then is not running any more.
+    /// An NMI has come, perhaps the timer's.
     pub(super) fn timer_may_have_fired(&mut self) {
-        self.armed = None;
+        if self.hardware != Hardware::Stopped {
+            self.hardware = Hardware::Fired;
+        }
     }
 }
