@@ -55,7 +55,7 @@ pub fn cached(paths: &Paths, bundle: &Bundle) -> Option<Unpacked> {
         let mut names = unpacked.manifest.lines().map(|line| line.split(' ').next());
         names.any(|name| name == Some(*package))
     };
-    if !bundle.with.iter().all(|package| has(package)) {
+    if !bundle.with.iter().all(has) {
         return None;
     }
     match bundle.version {
