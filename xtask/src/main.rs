@@ -28,6 +28,7 @@ mod test;
 mod toolchain;
 mod tour;
 mod tpm_bench;
+mod trusted;
 mod ui;
 mod userland;
 mod watch;

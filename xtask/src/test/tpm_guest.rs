@@ -21,6 +21,7 @@ use crate::report;
 use crate::test::runner::{Step, Verdict};
 use crate::test::stage::Stage;
 use crate::test::tpm::TpmOptions;
+use crate::trusted;
 use crate::userland::Userland;
 use crate::watch::{End, Outcome, Watch};
 
@@ -53,6 +54,13 @@ const DEBIAN: [&str; 5] = [
     "systemd-cryptenroll with PIN",
 ];
 
+/// What a boot of Debian's kernel with trusted keys as a module must claim.
+const TRUSTED_MODULE: [&str; 3] = [
+    "trusted key",
+    "trusted key with password",
+    "trusted key with PCR policy",
+];
+
 /// What is left for the second boot, and found there.
 const FIRST: &str = "persistent objects";
 const SECOND: &str = "sealed before power-off";
@@ -76,6 +84,10 @@ pub fn steps<'a>(
     let guest = TpmGuest { paths, stage, tpm };
     let mut steps = vec![Step::new("TPM guest, TIS and CRB", move |_| guest.debian())];
     if long {
+        steps.push(Step::new(
+            "TPM guest, trusted keys as a module",
+            move |_| guest.trusted_module(),
+        ));
         steps.push(Step::new("TPM guest, trusted keys", move |_| guest.trusted_keys()).alone());
     }
     steps
@@ -93,8 +105,11 @@ impl TpmGuest<'_> {
     fn debian(&self) -> Result<Verdict> {
         let (kernel, initrd) = {
             let _lock = self.paths.lock()?;
-            let linux = apt::obtain(self.paths, &packages::KERNEL)?.root;
-            (guest::kernel(&linux)?, self.initrd(&linux)?)
+            let linux = apt::obtain(self.paths, &packages::KERNEL)?;
+            (
+                guest::kernel(&linux.root)?,
+                self.initrd(&linux.root, "tpm-guest", &[])?,
+            )
         };
         let server = Server::new(&self.tpm.program(self.paths)?)?;
         let boots = [
@@ -123,7 +138,10 @@ impl TpmGuest<'_> {
         let (kernel, initrd) = {
             let _lock = self.paths.lock()?;
             let linux = apt::obtain(self.paths, &packages::KERNEL)?.root;
-            (kernel::obtain(self.paths)?, self.initrd(&linux)?)
+            (
+                kernel::obtain(self.paths)?,
+                self.initrd(&linux, "tpm-guest-small", &[])?,
+            )
         };
         let server = Server::new(&self.tpm.program(self.paths)?)?;
         let running = server.start()?;
@@ -132,6 +150,31 @@ impl TpmGuest<'_> {
         let expected: Vec<&str> = ALWAYS
             .iter()
             .chain(&TRUSTED)
+            .copied()
+            .chain([FIRST])
+            .collect();
+        check(self.paths, &outcome, &expected)?;
+        Ok(Verdict::Passed(format!("{} claims", expected.len())))
+    }
+
+    /// A boot of Debian's kernel with Linux's own code for trusted keys, built as a module for it.
+    fn trusted_module(&self) -> Result<Verdict> {
+        let (kernel, initrd) = {
+            let _lock = self.paths.lock()?;
+            let linux = apt::obtain(self.paths, &packages::KERNEL)?;
+            let module = trusted::obtain(self.paths, &linux)?;
+            (
+                guest::kernel(&linux.root)?,
+                self.initrd(&linux.root, "tpm-guest-trusted", &[module])?,
+            )
+        };
+        let server = Server::new(&self.tpm.program(self.paths)?)?;
+        let running = server.start()?;
+        let files = (kernel.as_path(), initrd.as_path());
+        let outcome = self.boot(files, &running, "tpm-crb", "tpm_crb", "trusted-module")?;
+        let expected: Vec<&str> = ALWAYS
+            .iter()
+            .chain(&TRUSTED_MODULE)
             .copied()
             .chain([FIRST])
             .collect();
@@ -175,8 +218,8 @@ impl TpmGuest<'_> {
         )
     }
 
-    /// busybox, the tools, and the init of the test.
-    fn initrd(&self, linux: &Path) -> Result<PathBuf> {
+    /// busybox, the tools, the init of the test, and modules of ours.
+    fn initrd(&self, linux: &Path, name: &str, modules: &[PathBuf]) -> Result<PathBuf> {
         let mut roots = Vec::new();
         for bundle in packages::TPM_GUEST {
             roots.push(apt::obtain(self.paths, &bundle)?.root);
@@ -211,7 +254,11 @@ impl TpmGuest<'_> {
             let module = guest::module(linux, name)?;
             archive.file(&format!("lib/modules/{name}.ko"), 0o644, &module);
         }
-        let initrd = self.paths.images().join("tpm-guest.cpio");
+        for path in modules {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            archive.file(&format!("lib/modules/{name}"), 0o644, &fs::read(path)?);
+        }
+        let initrd = self.paths.images().join(format!("{name}.cpio"));
         fs::create_dir_all(self.paths.images())?;
         fs::write(&initrd, archive.finish())?;
         Ok(initrd)
