@@ -26,6 +26,8 @@ const FPU: Ends = Exception(&[6, 7]);
 const GP: Ends = Exception(&[13]);
 /// Not there or not allowed: depends on what the processor has and EFER says.
 const UD_GP: Ends = Exception(&[6, 13]);
+/// A way to ring 0 is not for ring 3.
+const FRAME: Ends = Exception(&[13, 14]);
 /// A gate of ring 0's (#GP), or none (#GP or #NP).
 const GATE: Ends = Exception(&[11, 13]);
 /// What the hypervisor intercepts: #VC.
@@ -74,9 +76,9 @@ pub const INSTRUCTIONS: &[Instruction] = &[
     new("sysenter", &[0x0F, 0x34], UD_GP),
     new("sysexit", &[0x0F, 0x35], UD_GP),
     new("sysretq", &[0x48, 0x0F, 0x07], UD_GP),
-    // push 0x10; push rsp; pushfq; push 8; push 0x400000
-    new("iretq to ring 0", &[0x6A, 0x10, 0x54, 0x9C, 0x6A, 0x08, 0x68, 0, 0, 0x40, 0, 0x48, 0xCF], GP),
-    new("far return to ring 0", &[0x6A, 0x08, 0x68, 0, 0, 0x40, 0, 0x48, 0xCB], GP),
+    // push 0x10; push rsp; pushfq; push 8; push 0x400000. QEMU reads this frame as ring 0 would, which SMAP forbids.
+    new("iretq to ring 0", &[0x6A, 0x10, 0x54, 0x9C, 0x6A, 0x08, 0x68, 0, 0, 0x40, 0, 0x48, 0xCF], FRAME),
+    new("far return to ring 0", &[0x6A, 0x08, 0x68, 0, 0, 0x40, 0, 0x48, 0xCB], FRAME),
     new("int 0x00", &[0xCD, 0x00], GATE),
     new("int 0x01", &[0xCD, 0x01], GATE),
     new("int 0x02", &[0xCD, 0x02], GATE),
@@ -123,7 +125,7 @@ pub const INSTRUCTIONS: &[Instruction] = &[
     new("monitorx; mwaitx", &[0x48, 0x89, 0xE0, 0x0F, 0x01, 0xFA, 0x31, 0xC0, 0x0F, 0x01, 0xFB], Bounded),
     // State that is not switched between services.
     new("fld1", &[0xD9, 0xE8], FPU),
-    new("emms", &[0x0F, 0x77], FPU),
+    new("pxor mm0, mm0", &[0x0F, 0xEF, 0xC0], FPU),
     new("pxor xmm0, xmm0", &[0x66, 0x0F, 0xEF, 0xC0], FPU),
     new("vzeroupper", &[0xC5, 0xF8, 0x77], FPU),
     // Wrong in any ring.
@@ -132,7 +134,10 @@ pub const INSTRUCTIONS: &[Instruction] = &[
     new("lock nop", &[0xF0, 0x90], UD),
     new("div ecx", &[0x31, 0xC9, 0xF7, 0xF1], DE),
     new("int3", &[0xCC], Exception(&[3, 11, 13])),
-    new("icebp", &[0xF1], DB),
+    // Some emulators have no ICEBP.
+    new("icebp", &[0xF1], Exception(&[1, 6])),
+    // pushfq; or dword ptr [rsp], 0x100; popfq; nop
+    new("nop with TF", &[0x9C, 0x81, 0x0C, 0x24, 0, 1, 0, 0, 0x9D, 0x90], DB),
     new("nop of 16 bytes", &[0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x90], UD_GP),
 ];
 
