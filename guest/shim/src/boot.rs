@@ -15,7 +15,7 @@ use shim_core::{bzimage, e820};
 use crate::files::Files;
 use crate::ram::{self, Claim, Ram};
 use crate::refusal::Refusal;
-use crate::{enter, heap, tables};
+use crate::{enter, heap, tables, tpm};
 
 /// For what the ACPI tables and the directory take; given back to Linux.
 const HEAP_SIZE: u64 = 4 << 20;
@@ -50,6 +50,8 @@ fn boot() -> Result<core::convert::Infallible, Refusal> {
         "shim: ACPI: {} tables, RSDP at {:#x}",
         acpi.count, acpi.rsdp
     );
+
+    tpm::start(&mut ram)?;
 
     let digests = &params.payload;
     let image = load(

@@ -26,6 +26,8 @@ mod ram;
 mod refusal;
 #[cfg(target_os = "none")]
 mod tables;
+#[cfg(target_os = "none")]
+mod tpm;
 
 #[cfg(target_os = "none")]
 guest_rt::entry!(boot::main);

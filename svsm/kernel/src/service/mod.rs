@@ -23,9 +23,11 @@ use svsm_core::service::table::{self, Service as Entry};
 
 /// How long a service runs for one call of the guest's.
 const SLICE_MS: u64 = 2;
-/// A slice counts for at least this much of its request's time, so that giving the vCPU back at once is no way around the
-/// limit.
-const LEAST_US: u64 = 100;
+/// A slice counts for at least a part of its length, so that giving the vCPU back at once is no way around the limit; and
+/// for a few at most, because the host may not have run the vCPU for all that time.
+const LEAST_PART: u64 = 16;
+/// As above.
+const MOST_TIMES: u64 = 4;
 /// How long it may take to get ready.
 const START_MS: u64 = 20_000;
 
@@ -113,9 +115,10 @@ impl Inner {
     /// Gives the service a slice.
     fn slice(&mut self, milliseconds: u64) -> Pause {
         let begun = cpu::tsc();
-        let pause = self.process.run(begun + clock::ticks(milliseconds));
-        let least = clock::ticks(LEAST_US) / 1000;
-        self.spent += cpu::tsc().wrapping_sub(begun).max(least);
+        let length = clock::ticks(milliseconds);
+        let pause = self.process.run(begun + length);
+        let took = cpu::tsc().wrapping_sub(begun);
+        self.spent += took.clamp(length / LEAST_PART, length * MOST_TIMES);
         match pause {
             Pause::Sliced if self.spent > self.longest => Pause::Ended(Reason::TooLong),
             other => other,

@@ -4,7 +4,7 @@
 use super::{Inner, Pause, Reason, SLICE_MS};
 use crate::clock;
 use crate::kernel::Kernel;
-use svsm_abi::{protocol, result, vtpm_call};
+use svsm_abi::{VTPM_BUFFER, protocol, result, vtpm_call};
 use svsm_core::machine::{GuestMemory, MemoryFault};
 use svsm_core::request::{CallResult, Registers};
 use svsm_core::service::exchange::{Call, Decision};
@@ -79,20 +79,15 @@ fn command(kernel: &Kernel, gpa: u64) -> CallResult {
 /// Copies the request at `gpa`. The call lock keeps its pages from becoming VMSAs meanwhile.
 fn copy_in(kernel: &Kernel, inner: &mut Inner, gpa: u64) -> CallResult {
     let fault = |MemoryFault| result::INVALID_ADDRESS;
-    let readable = |gpa: u64, bytes: u64| {
-        if kernel.pages.is_guest_readable(gpa, bytes) {
-            Ok(())
-        } else {
-            Err(result::INVALID_ADDRESS)
-        }
-    };
     let _shared = kernel.lock.read().ok_or(result::BUSY)?;
     let mut header = [0; HEADER_BYTES];
-    readable(gpa, HEADER_BYTES as u64)?;
+    // All of the buffer, although a command may be short: its response must not get lost for want of room.
+    if !kernel.pages.is_guest_readable(gpa, VTPM_BUFFER) {
+        return Err(result::INVALID_ADDRESS);
+    }
     kernel.machine.read(gpa, &mut header).map_err(fault)?;
     let bytes = wire::Header::parse(&header)?;
     let body = gpa + HEADER_BYTES as u64;
-    readable(body, bytes.into())?;
     inner.incoming.length = bytes as usize;
     let buffer = inner.incoming.bytes.get_mut(..bytes as usize);
     kernel
