@@ -9,6 +9,7 @@ use boot_abi::layout::{
     CPUID_GPA, KERNEL_VIRTUAL_BASE, PARAMETERS_GPA, PARAMETERS_SIZE, SECRETS_GPA, SERVICES_GPA,
     SVSM_BASE, SVSM_SIZE,
 };
+use core::arch::asm;
 use core::ops::Range;
 use snp_abi::cpuid::CpuidPage;
 use snp_abi::rmp::result::FAIL_SIZEMISMATCH;
@@ -179,6 +180,14 @@ impl SharedPage {
     pub fn write(self, offset: usize, value: u64) {
         // SAFETY: as for `read`.
         unsafe { self.pointer::<u64>(offset).write_volatile(value) };
+    }
+
+    /// Writes the quadword at `offset` and reads what was there, in one step.
+    pub fn swap(self, offset: usize, mut value: u64) -> u64 {
+        let pointer = self.pointer::<u64>(offset);
+        // SAFETY: as for `read`; an exchange with memory is locked.
+        unsafe { asm!("xchg [{}], {}", in(reg) pointer, inout(reg) value, options(nostack)) };
+        value
     }
 
     /// Copies `bytes` to `offset`.

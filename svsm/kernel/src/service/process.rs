@@ -132,7 +132,7 @@ impl Process {
             registers,
         } = self;
         let mut entered = Entered::new(space);
-        PLATFORM.start_timer(clock::nanoseconds(deadline.saturating_sub(cpu::tsc())));
+        start_timer(deadline);
         let pause = loop {
             if registers.rip >= 1 << 47 {
                 break Pause::Ended(Reason::WildJump(registers.rip));
@@ -146,7 +146,9 @@ impl Process {
                         break pause;
                     }
                 }
-                traps::HYPERVISOR_INJECTION => PLATFORM.acknowledge_injection(),
+                traps::HYPERVISOR_INJECTION if cpu::tsc() >= deadline => break Pause::Sliced,
+                // The timer's clock and ours may differ: too early is not the end.
+                traps::HYPERVISOR_INJECTION => start_timer(deadline),
                 _ => {
                     break Pause::Ended(Reason::Exception {
                         vector: registers.vector,
@@ -163,6 +165,12 @@ impl Process {
         PLATFORM.stop_timer();
         pause
     }
+}
+
+/// Has the timer interrupt this CPU at `deadline`, or very soon.
+fn start_timer(deadline: u64) {
+    let left = deadline.saturating_sub(cpu::tsc());
+    PLATFORM.start_timer(clock::nanoseconds(left).max(1));
 }
 
 /// Does what a call asks for.

@@ -6,7 +6,6 @@ use super::super::PlatformResult;
 use super::ghcb::{self, Event, RAX, RCX, RDX};
 use crate::arch::percpu::this_cpu;
 use crate::mm::SharedPage;
-use core::sync::atomic::{Ordering, fence};
 use snp_abi::{exit, msr};
 
 /// Sets the page; its address is in the second exit information.
@@ -48,8 +47,8 @@ pub fn init(page: SharedPage) -> PlatformResult<()> {
     Ok(())
 }
 
-/// Raises #HV on this CPU after so many nanoseconds, or not at all with 0. The timer runs with 1 GHz on KVM; if it were
-/// another rate, a slice would be longer or be cut in two, and nothing else.
+/// Raises #HV on this CPU after so many nanoseconds, or not at all with 0; what it was raised for before is done. The timer
+/// runs with 1 GHz on KVM; if it were another rate, a slice would be longer, or its timer be set more than once.
 pub fn set_timer(nanoseconds: u64) {
     if let Some(page) = this_cpu().doorbell.get() {
         acknowledge(page);
@@ -58,11 +57,10 @@ pub fn set_timer(nanoseconds: u64) {
 }
 
 /// Lets the hypervisor raise the next #HV.
-pub fn acknowledge(page: SharedPage) {
-    let events = page.read(EVENTS);
-    // Vector, flags and all: there is no other source, and a signal that gets lost here is a timer that has expired.
-    page.write(EVENTS, 0);
-    fence(Ordering::SeqCst);
+fn acknowledge(page: SharedPage) {
+    // Vector, flags and all: there is no other source, and a signal that gets lost here is a timer that has expired. In one
+    // step: a vector that came between reading and writing would have no EOI, and be the last one.
+    let events = page.swap(EVENTS, 0);
     if events as u8 != 0 && events & NO_EOI_REQUIRED == 0 {
         let _ = write(EOI, 0);
     }

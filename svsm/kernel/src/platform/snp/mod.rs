@@ -132,12 +132,6 @@ impl Platform for Snp {
         doorbell::set_timer(0);
     }
 
-    fn acknowledge_injection(&self) {
-        if let Some(page) = this_cpu().doorbell.get() {
-            doorbell::acknowledge(page);
-        }
-    }
-
     fn calm(&self) {
         cpu::set_ghcb(ghcb_msr::SEV_INFO_REQUEST);
     }
