@@ -15,6 +15,10 @@ const FIRST: u64 = 0x100_0000;
 /// Bytes of it.
 const BYTES: u64 = 64 << 20;
 
+/// Adjacent pages are taken from here on, up to `FIRST`.
+const RUNS: u64 = 0xC0_1000;
+
+static NEXT_RUN: AtomicU64 = AtomicU64::new(RUNS);
 static NEXT_SMALL: AtomicU64 = AtomicU64::new(FIRST);
 static NEXT_LARGE: AtomicU64 = AtomicU64::new(FIRST + (4 << 20));
 
@@ -22,7 +26,7 @@ static NEXT_LARGE: AtomicU64 = AtomicU64::new(FIRST + (4 << 20));
 pub fn usable() -> bool {
     params::guest().is_some()
         && params::memory_map().any(|(base, size, kind)| {
-            kind == boot_abi::memory_type::MEMORY && base <= FIRST && base + size >= FIRST + BYTES
+            kind == boot_abi::memory_type::MEMORY && base <= RUNS && base + size >= FIRST + BYTES
         })
 }
 
@@ -93,6 +97,39 @@ pub fn assigned_small_run() -> Result<u64, MemoryError> {
         msr_protocol::page_state_change(base + page * PAGE_SIZE, PSC_PRIVATE)?;
     }
     Ok(base)
+}
+
+/// Adjacent pages that are assigned and validated, without a large page's first among them.
+pub fn valid_run(pages: u64) -> Result<u64, MemoryError> {
+    let first = assigned_run(pages)?;
+    memory::accept_range(first, first + pages * PAGE_SIZE)?;
+    Ok(first)
+}
+
+/// Adjacent pages that the hypervisor owns.
+pub fn assigned_run(pages: u64) -> Result<u64, MemoryError> {
+    let first = NEXT_RUN.fetch_add(pages * PAGE_SIZE, Ordering::Relaxed);
+    if first + pages * PAGE_SIZE > FIRST {
+        return Err(MemoryError::OutOfPages);
+    }
+    paging::ensure_identity(first, pages * PAGE_SIZE)?;
+    Ok(first)
+}
+
+/// Writes to pages of the case's own.
+pub fn put_bytes(gpa: u64, bytes: &[u8]) {
+    for (i, byte) in (0..).zip(bytes) {
+        // SAFETY: the caller's own pages, mapped identity.
+        unsafe { ((gpa + i) as *mut u8).write_volatile(*byte) };
+    }
+}
+
+/// Reads from pages of the case's own.
+pub fn get_bytes(gpa: u64, bytes: &mut [u8]) {
+    for (i, byte) in (0..).zip(bytes) {
+        // SAFETY: the caller's own pages, mapped identity.
+        *byte = unsafe { ((gpa + i) as *const u8).read_volatile() };
+    }
 }
 
 /// A core call; the result code.

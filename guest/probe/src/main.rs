@@ -11,6 +11,8 @@
 #[cfg(target_os = "none")]
 mod concurrent;
 #[cfg(target_os = "none")]
+mod crew;
+#[cfg(target_os = "none")]
 mod fatal;
 #[cfg(target_os = "none")]
 mod guest;
@@ -25,11 +27,21 @@ mod pvalidate;
 #[cfg(target_os = "none")]
 mod remap;
 #[cfg(target_os = "none")]
+mod sha256;
+#[cfg(target_os = "none")]
 mod start;
 #[cfg(target_os = "none")]
 mod steady;
 #[cfg(target_os = "none")]
+mod tpm;
+#[cfg(target_os = "none")]
 mod vcpu;
+#[cfg(target_os = "none")]
+mod vtpm;
+#[cfg(target_os = "none")]
+mod vtpm_concurrent;
+#[cfg(target_os = "none")]
+mod vtpm_slices;
 
 #[cfg(target_os = "none")]
 guest_rt::entry!(main);
@@ -42,6 +54,7 @@ const GROUPS: &[(&str, fn())] = &[
     ("pvalidate", pvalidate::run),
     ("lists", lists::run),
     ("vcpu", vcpu::run),
+    ("vtpm", vtpm::run),
     ("concurrent", concurrent::run),
 ];
 

@@ -8,7 +8,7 @@ use crate::ghcb::{Field, Ghcb};
 use core::arch::global_asm;
 use core::sync::atomic::Ordering;
 use snp_abi::{exit, ghcb_msr, msr};
-use svsm_abi::{call_id, core_call, protocol, pvalidate_entry, result};
+use svsm_abi::{call_id, core_call, protocol, pvalidate_entry, result, vtpm_call};
 
 /// Registers of a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -257,6 +257,40 @@ pub fn create_vcpu(vmsa: u64, caa: u64, apic_id: u32) -> Result<(), SvsmError> {
 /// DELETE_VCPU.
 pub fn delete_vcpu(vmsa: u64) -> Result<(), SvsmError> {
     core_call(core_call::DELETE_VCPU, vmsa, 0, 0)
+}
+
+/// VTPM_CMD for the request at `gpa`, once: one slice of the vTPM's time.
+pub fn vtpm_command(gpa: u64) -> Result<u64, NoAnswer> {
+    call(
+        Path::Nae,
+        &mut Registers::new(protocol::VTPM, vtpm_call::CMD, gpa, 0, 0),
+    )
+}
+
+/// What a VTPM_CMD came to that was made again and again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VtpmOutcome {
+    /// The last result code.
+    pub code: u64,
+    /// How often INCOMPLETE came back before.
+    pub incomplete: u32,
+    /// How often BUSY did.
+    pub busy: u32,
+}
+
+/// VTPM_CMD as guests do it: again while the SVSM says INCOMPLETE or BUSY, but for `ms` milliseconds at most.
+pub fn vtpm_command_until_done(gpa: u64, ms: u64) -> Result<VtpmOutcome, NoAnswer> {
+    let deadline = crate::time::Deadline::after_ms(ms);
+    let mut outcome = VtpmOutcome::default();
+    loop {
+        outcome.code = vtpm_command(gpa)?;
+        match outcome.code {
+            _ if deadline.passed() => return Ok(outcome),
+            result::INCOMPLETE => outcome.incomplete += 1,
+            result::BUSY => outcome.busy += 1,
+            _ => return Ok(outcome),
+        }
+    }
 }
 
 /// GPA of the running context's calling area.
