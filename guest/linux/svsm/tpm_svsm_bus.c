@@ -26,9 +26,8 @@ struct tpm_svsm {
 	void *page; /* request and response: both fit, and neither crosses into memory of others */
 };
 
-static int tpm_svsm_send(struct tpm_chip *chip, u8 *buf, size_t bufsiz, size_t cmd_len)
+static int tpm_svsm_execute(struct tpm_svsm *vtpm, u8 *buf, size_t bufsiz, size_t cmd_len)
 {
-	struct tpm_svsm *vtpm = dev_get_drvdata(&chip->dev);
 	struct svsm_args args = { .rcx = virt_to_phys(vtpm->page) };
 	int ret;
 
@@ -40,6 +39,11 @@ static int tpm_svsm_send(struct tpm_chip *chip, u8 *buf, size_t bufsiz, size_t c
 	if (ret)
 		return ret;
 	return svsm_vtpm_cmd_response_parse(vtpm->page, buf, bufsiz);
+}
+
+static int tpm_svsm_send(struct tpm_chip *chip, u8 *buf, size_t bufsiz, size_t cmd_len)
+{
+	return tpm_svsm_execute(dev_get_drvdata(&chip->dev), buf, bufsiz, cmd_len);
 }
 
 static const struct tpm_class_ops tpm_svsm_ops = {
@@ -63,6 +67,18 @@ static int tpm_svsm_query(struct svsm_device *sdev)
 	if (ret)
 		return ret;
 	return args.rcx & BIT_ULL(8) ? 0 : -EOPNOTSUPP;
+}
+
+/*
+ * TPM2_Startup(CLEAR). A firmware with TPM code has done it, and then the vTPM answers TPM_RC_INITIALIZE; where Linux is
+ * started without one the kernel's TPM code would do it as well, but call it an error first.
+ */
+static int tpm_svsm_startup(struct tpm_svsm *vtpm)
+{
+	u8 buf[64] = { 0x80, 0x01, 0, 0, 0, 12, 0, 0, 0x01, 0x44, 0, 0 };
+	int ret = tpm_svsm_execute(vtpm, buf, sizeof(buf), 12);
+
+	return ret < 0 ? ret : 0;
 }
 
 static int tpm_svsm_probe(struct svsm_device *sdev, const struct svsm_device_id *id)
@@ -91,7 +107,7 @@ static int tpm_svsm_probe(struct svsm_device *sdev, const struct svsm_device_id 
 	dev_set_drvdata(dev, vtpm->chip);
 	/* send() comes back with the response. */
 	vtpm->chip->flags |= TPM_CHIP_FLAG_SYNC;
-	ret = tpm2_probe(vtpm->chip);
+	ret = tpm_svsm_startup(vtpm) ?: tpm2_probe(vtpm->chip);
 	if (ret)
 		return ret;
 	if (!(vtpm->chip->flags & TPM_CHIP_FLAG_TPM2))
