@@ -29,6 +29,15 @@ const MACHINE_ENDS: [(i32, &str); 7] = [
     (45, "a triple fault in the guest"),
 ];
 
+/// Who chose the guest's kernel and initial RAM disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The project: what the tour must show is known.
+    Ours,
+    /// The caller.
+    Others,
+}
+
 /// The summary of a run under the SVSM.
 pub fn summarise(
     paths: &Paths,
@@ -36,10 +45,14 @@ pub fn summarise(
     machine: &Machine,
     image: &Image,
     outcome: &Outcome,
+    whose: Whose,
 ) -> Result<ExitCode> {
-    let problem = match payload {
-        Payload::Linux => linux_problem(outcome),
-        Payload::Probe => probe_problem(outcome),
+    let problem = match (payload, whose) {
+        (Payload::Linux, Whose::Ours) => {
+            linux_problem(outcome).or_else(|| Tour::of(outcome).tpm_problem())
+        }
+        (Payload::Linux, Whose::Others) => linux_problem(outcome),
+        (Payload::Probe, _) => probe_problem(outcome),
     };
     let problem = problem.or_else(|| digest_problem(outcome, image));
     if let Some(problem) = problem {
@@ -119,10 +132,7 @@ pub fn summarise_plain(paths: &Paths, outcome: &Outcome) -> Result<ExitCode> {
 /// Why a Linux run is no success, if it is none.
 pub fn linux_problem(outcome: &Outcome) -> Option<String> {
     end_problem(outcome).or_else(|| {
-        let tour = Tour::of(outcome);
-        (!tour.complete)
-            .then(|| "the guest did not complete its tour".to_owned())
-            .or_else(|| tour.tpm_problem())
+        (!Tour::of(outcome).complete).then(|| "the guest did not complete its tour".to_owned())
     })
 }
 

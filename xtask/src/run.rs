@@ -99,7 +99,11 @@ pub fn run(paths: &Paths, options: &RunOptions) -> Result<ExitCode> {
     } else {
         machine.run(paths, &watch(options))?
     };
-    report::summarise(paths, payload, &machine, &image, &outcome)
+    let whose = match (&options.guest.kernel, &options.guest.initrd) {
+        (None, None) => report::Whose::Ours,
+        _ => report::Whose::Others,
+    };
+    report::summarise(paths, payload, &machine, &image, &outcome, whose)
 }
 
 /// The machine's own command line.

@@ -18,7 +18,7 @@
  * Longer than any command: what the SVSM gives a command before it gives up the vTPM is less. It is not cut short when the
  * task is killed, as with any other TPM: what comes after (the resource manager's clean-up) would find the vTPM busy.
  */
-#define TIMEOUT_MS	(180 * 1000)
+#define TIMEOUT_MS	(600 * 1000)
 
 struct tpm_svsm {
 	struct svsm_device *sdev;

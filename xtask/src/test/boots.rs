@@ -190,6 +190,7 @@ impl<'a> Boots<'a> {
         let outcome = self.boot(&machine, &name, 300)?;
         let tour = Tour::of(&outcome);
         let problem = report::linux_problem(&outcome)
+            .or_else(|| tour.tpm_problem())
             .or_else(|| report::digest_problem(&outcome, image))
             .or_else(|| {
                 LINUX_SAYS
