@@ -42,7 +42,7 @@ pub mod status {
     pub const UNKNOWN_CALL: u64 = 1;
     /// An argument is out of range.
     pub const BAD_ARGUMENT: u64 = 2;
-    /// The heap has no room for as many pages.
+    /// The heap has no room for as many pages; or too many lines for one request.
     pub const QUOTA: u64 = 3;
     /// The processor gives no entropy, or bad one.
     pub const UNAVAILABLE: u64 = 4;
@@ -80,6 +80,8 @@ pub mod limit {
     pub const REQUEST_SECONDS: u64 = 3600;
     /// Bytes of a line for the console.
     pub const LOG_BYTES: u64 = 160;
+    /// Lines for the console that a service may print for one request; more get [`super::status::QUOTA`].
+    pub const LOG_LINES: u32 = 32;
     /// Bytes of a message.
     pub const MESSAGE_BYTES: u64 = 4096;
 }

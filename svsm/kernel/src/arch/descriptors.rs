@@ -102,8 +102,8 @@ struct Pointer {
     base: u64,
 }
 
-/// Loads a GDT and the segment registers that matter from it; the others become null, so that ring 3 finds no selector of the
-/// kernel's. GS's base is lost.
+/// Loads a GDT and the segment registers that matter from it; the others and the LDT become null, so that ring 3 finds no
+/// selector of the kernel's. GS's base is lost.
 pub fn load_gdt((base, limit): (u64, u32)) {
     let pointer = Pointer {
         limit: limit as u16,
@@ -113,7 +113,7 @@ pub fn load_gdt((base, limit): (u64, u32)) {
     // the next instruction with the new code selector.
     unsafe {
         asm!("lgdt [{pointer}]",
-            "mov ss, {data:x}", "mov ds, {null:x}", "mov es, {null:x}", "mov fs, {null:x}", "mov gs, {null:x}",
+            "mov ss, {data:x}", "mov ds, {null:x}", "mov es, {null:x}", "mov fs, {null:x}", "mov gs, {null:x}", "lldt {null:x}",
             "push {code}", "lea {tmp}, [rip + 2f]", "push {tmp}", "retfq", "2:",
             pointer = in(reg) &pointer, data = in(reg) DATA as u64, null = in(reg) 0u64, code = const CODE, tmp = out(reg) _);
     }

@@ -74,6 +74,8 @@ pub struct Process {
     name: &'static str,
     space: ServiceSpace,
     registers: TrapFrame,
+    /// Lines that it may still print for this request.
+    lines: u32,
 }
 
 impl Process {
@@ -92,6 +94,7 @@ impl Process {
                 rsp: layout::STACK_TOP - 8,
                 ..TrapFrame::default()
             },
+            lines: limit::LOG_LINES,
         })
     }
 
@@ -108,6 +111,7 @@ impl Process {
     /// Hands it the request for which it waits.
     pub fn request(&mut self, kind: u32, message: &[u8]) {
         self.space.write_message(message);
+        self.lines = limit::LOG_LINES;
         self.registers.rax = status::OK;
         self.registers.rdx = (kind as u64) << 32 | message.len() as u64;
     }
@@ -130,6 +134,7 @@ impl Process {
             name,
             space,
             registers,
+            lines,
         } = self;
         let mut entered = Entered::new(space);
         start_timer(deadline);
@@ -141,7 +146,7 @@ impl Process {
             entered.run(registers);
             match registers.vector as u8 {
                 service_abi::VECTOR => {
-                    let pause = answer_call(name, &mut entered, registers);
+                    let pause = answer_call(name, &mut entered, registers, lines);
                     if let Some(pause) = pause {
                         break pause;
                     }
@@ -174,13 +179,22 @@ fn start_timer(deadline: u64) {
 }
 
 /// Does what a call asks for.
-fn answer_call(name: &str, entered: &mut Entered<'_>, registers: &mut TrapFrame) -> Option<Pause> {
+fn answer_call(
+    name: &str,
+    entered: &mut Entered<'_>,
+    registers: &mut TrapFrame,
+    lines: &mut u32,
+) -> Option<Pause> {
     let (first, second) = (registers.rdi, registers.rsi);
     let mut value = 0;
     let outcome = match registers.rax {
         call::REPLY if first <= limit::MESSAGE_BYTES => return Some(Pause::Answered(first)),
         call::REPLY => status::BAD_ARGUMENT,
-        call::LOG => say(name, entered.space(), first, second),
+        call::LOG if *lines == 0 => status::QUOTA,
+        call::LOG => {
+            *lines -= 1;
+            say(name, entered.space(), first, second)
+        }
         call::HEAP => match entered.space().grow_heap(first) {
             Some(start) => {
                 value = start;
