@@ -34,6 +34,7 @@ pub fn stop(vcpu: &Vcpu, status: ExitStatus, rule: Arguments<'_>) -> ! {
         ),
         None => say_fatal!("vCPU {}: {rule}", vcpu.index()),
     }
+    crate::calls::print();
     if let Some(vmpl) = vcpu.current() {
         registers(state);
         backtrace(state, vmpl);

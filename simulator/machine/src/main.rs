@@ -12,7 +12,7 @@
 //! | [`vcpu`] | VMPLs, events, sleeping |
 //! | [`exits`] | why a guest was left |
 //! | [`ghcb`], [`apic`] | what it asks for |
-//! | [`trace`], [`diagnosis`], [`exit_status`], [`watch`] | what the person in front of it sees |
+//! | [`trace`], [`diagnosis`], [`exit_status`], [`watch`], [`calls`] | what the person in front of it sees |
 //!
 //! What is allowed and what an instruction returns is decided in the crate `snp-model`.
 #![no_std]
@@ -25,6 +25,7 @@ mod acpi;
 mod apic;
 #[allow(unsafe_code)]
 mod arch;
+mod calls;
 mod chipset;
 mod console;
 mod diagnosis;
@@ -132,6 +133,7 @@ fn machine_main(info: &StartInfo, layout: &platform::Layout, module: Option<(u64
     chipset::wipe(&boot::used_low_memory());
 
     let vmsa = launch::launch(module);
+    options::after_launch();
     vcpu::requests::start(0, snp_abi::Vmpl::Vmpl0, vmsa, true);
     START.set(());
     say!(

@@ -1,7 +1,18 @@
 //! Run-time options, from `-append`.
 
-use crate::{say, trace, watch};
+use crate::{calls, memory, say, trace, watch};
+use core::sync::atomic::{AtomicBool, Ordering};
 use snp_model::trace::{Filter, OptionError, options};
+
+/// Set when the memory's layout is to be printed.
+static MEMORY: AtomicBool = AtomicBool::new(false);
+
+/// What can only be done when the guest is in memory.
+pub fn after_launch() {
+    if MEMORY.load(Ordering::Relaxed) {
+        memory::lock().print();
+    }
+}
 
 /// Takes the options from the command line. What is unknown is reported and ignored.
 pub fn parse(line: &str) {
@@ -10,6 +21,12 @@ pub fn parse(line: &str) {
         match (option.name, option.value) {
             ("trace", Some(list)) => filter = Filter::parse(list, |error| say!("{error}")),
             ("count", None) => trace::count_exits(),
+            ("calls", every) => {
+                if calls::set(every).is_err() {
+                    say!("calls: '{}' is not a number of calls", every.unwrap_or(""));
+                }
+            }
+            ("memory", None) => MEMORY.store(true, Ordering::Relaxed),
             ("watch", Some(list)) => {
                 if let Err(range) = watch::set(list) {
                     say!(

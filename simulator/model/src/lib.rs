@@ -13,8 +13,9 @@
 //! | [`decode`] | which instruction caused this exit, and how long is it |
 //! | [`ghcb`], [`ghcb_msr`], [`psc`] | what does the guest ask of its hypervisor |
 //! | [`cpuid`], [`msr_policy`], [`apic`] | what processor does the guest see |
+//! | [`lapic`] | what interrupts has a VMPL with an APIC of its own |
 //! | [`vmsa_check`], [`fpu`] | may VMRUN enter this VMSA; how is its FPU state laid out |
-//! | [`trace`] | what the person running the machine wants to see |
+//! | [`trace`], [`calls`] | what the person running the machine wants to see |
 //!
 //! Vcpu state is the VMSA everywhere ([`snp_abi::vmsa::Vmsa`]), also while a vCPU runs: the machine keeps it in step
 //! with the VMCB.
@@ -26,6 +27,7 @@
 extern crate std;
 
 pub mod apic;
+pub mod calls;
 pub mod cpuid;
 pub mod decode;
 pub mod event;

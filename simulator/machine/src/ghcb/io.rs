@@ -17,6 +17,12 @@ const ACPI_DISABLE: u32 = 3;
 const PM1_CONTROL: u16 = 0x604;
 const SCI_ENABLE: u16 = 1;
 const SLEEP_ENABLE: u16 = 1 << 13;
+/// q35's reset control register; bit 2 resets.
+const RESET_CONTROL: u16 = 0xCF9;
+const RESET: u32 = 1 << 2;
+/// Keyboard controller's command port, and its command that resets.
+const KEYBOARD_COMMAND: u16 = 0x64;
+const PULSE_RESET: u32 = 0xFE;
 
 fn machine_owned(port: u16, size: u8) -> bool {
     (port..=port.saturating_add(u16::from(size) - 1))
@@ -50,14 +56,26 @@ fn output(port: u16, size: u8, value: u32) {
         return;
     }
     if port == PM1_CONTROL && value as u16 & SLEEP_ENABLE != 0 {
-        crate::trace::print_counts();
+        print_figures();
         crate::watch::check();
+    }
+    // QEMU is started with -no-reboot: it ends here.
+    if (port == RESET_CONTROL && value & RESET != 0)
+        || (port == KEYBOARD_COMMAND && value & 0xFF == PULSE_RESET)
+    {
+        print_figures();
     }
     match size {
         1 => cpu::out8(port, value as u8),
         2 => cpu::out16(port, value as u16),
         _ => cpu::out32(port, value),
     }
+}
+
+/// The run is about to end.
+fn print_figures() {
+    crate::trace::print_counts();
+    crate::calls::print();
 }
 
 /// Handles the request.

@@ -121,6 +121,25 @@ impl Memory {
             .find(|b| gpa >= b.gpa && gpa - b.gpa < b.bytes)
     }
 
+    /// Says where guest memory and RMP are, in the terms of QEMU's monitor.
+    pub fn print(&self) {
+        for b in self.backings() {
+            crate::say!(
+                "memory: gpa {:#x}..{:#x} at {:#x} {}",
+                b.gpa,
+                b.gpa + b.bytes,
+                b.hpa,
+                if b.ram { "ram" } else { "required" }
+            );
+        }
+        crate::say!(
+            "memory: rmp at {:#x}, {} entries of {} bytes",
+            self.rmp.as_ptr() as u64 - crate::arch::phys::DIRECT_MAP,
+            self.rmp.len(),
+            size_of::<RmpEntry>()
+        );
+    }
+
     /// What is at `gpa`.
     pub fn place(&self, gpa: u64) -> Place {
         if let Some(b) = self.backing(gpa) {

@@ -21,7 +21,7 @@ use crate::svm::npt::Tables;
 use crate::svm::registers;
 use crate::svm::vmcb::{GuestBlock, misc1, misc2};
 use crate::svm::vmrun::Svm;
-use crate::{exits, trace};
+use crate::{calls, exits, trace};
 pub use instruction::FetchFailure;
 use level::Level;
 pub use level::{LevelState, features_of, fix_features, sev_info};
@@ -57,6 +57,7 @@ pub struct Vcpu {
     /// The guest's APIC timer.
     pub timer: Timer,
     hardware: timers::Hardware,
+    account: calls::Account,
     /// Where a GHCB is copied to.
     pub ghcb: &'static mut Ghcb,
 }
@@ -119,6 +120,7 @@ impl Vcpu {
             apic_base: lapic::BASE | snp_model::apic::BASE_ENABLE | bsp,
             timer: Timer::new(),
             hardware: timers::Hardware::Stopped,
+            account: calls::Account::default(),
             ghcb,
         })
     }
@@ -225,9 +227,11 @@ impl Vcpu {
         let vmpl = self.vmpl();
         self.block.control.nested_cr3 = self.roots[vmpl.index()].root(self.has_c_bit());
         self.cpu.enter_guest(vmpl as u8);
+        self.account.enter(vmpl, self.block.state.rax.get());
         let ran = self.svm.run(self.block, self.cpu.kick_flag());
         self.cpu.leave_guest();
         if ran {
+            self.account.leave(vmpl);
             self.after_exit();
         } else {
             self.reinject = core::mem::take(&mut self.block.control.event_injection);

@@ -246,6 +246,10 @@ impl Vcpu {
             s.r8,
             s.r9
         );
+        if target == Vmpl::Vmpl0 {
+            let request = self.state().rax.get();
+            self.account.begin(request);
+        }
         self.level().set_state(LevelState::Suspended);
         self.levels[target.index()].set_state(LevelState::Runnable);
         self.current = Some(target);
