@@ -96,8 +96,12 @@ pub fn build(
     )
     .with_context(|| format!("cannot build {SOURCE}'s modules for {}", linux.version()))?;
     for module in built(&folder)? {
-        // Debugging information has paths of this machine in it.
-        process::output(Command::new("strip").arg("--strip-debug").arg(module))?;
+        // Debugging information has paths of this machine in it, and the build's number is a digest of it.
+        process::output(
+            Command::new("strip")
+                .args(["--strip-debug", "--remove-section=.note.gnu.build-id"])
+                .arg(module),
+        )?;
     }
     fs::write(&record, made_of)?;
     progress.done(format!(

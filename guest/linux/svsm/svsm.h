@@ -2,8 +2,8 @@
 /*
  * The SVSM bus: services of a Secure VM Service Module as devices.
  *
- * A driver names the services that it is for by GUID, and calls them one slice at a time, with interrupts on between
- * slices. docs/src/svsm-bus.md of the Macadamia project is the specification.
+ * A driver names the services that it is for by GUID, and calls them one slice at a time, with
+ * interrupts on between slices. docs/src/svsm-bus.md of the Macadamia project is the specification.
  */
 #ifndef _SVSM_H
 #define _SVSM_H
@@ -15,7 +15,7 @@
 #include <linux/types.h>
 #include <linux/uuid.h>
 
-/* The vTPM: c476f1eb-0123-45a5-9641-b4e7dde5bfe3, as the attestation protocol's services manifest names it. */
+/* The vTPM, as the attestation protocol's services manifest names it. */
 #define SVSM_SERVICE_VTPM \
 	GUID_INIT(0xc476f1eb, 0x0123, 0x45a5, 0x96, 0x41, 0xb4, 0xe7, 0xdd, 0xe5, 0xbf, 0xe3)
 #define SVSM_SERVICE_VTPM_ALIAS "svsm:c476f1eb-0123-45a5-9641-b4e7dde5bfe3"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The SVSM bus: asks the SVSM at load time which of the known protocols it serves, and makes a device of each service.
+ * The SVSM bus: asks the SVSM at load time which of the known protocols it serves, and makes a
+ * device of each service.
  */
 #include <linux/cc_platform.h>
 #include <linux/kernel.h>
@@ -12,9 +13,9 @@
 #include "svsm_call.h"
 
 /*
- * Services that a protocol of the specification reaches, and the highest version that is known of it. GUIDs are those of
- * the attestation protocol's services manifest: once that is read, it says what is there, and this table which protocol
- * reaches it.
+ * Services that a protocol of the specification reaches, and the highest version that is known of
+ * it. GUIDs are those of the attestation protocol's services manifest: once that is read, it says
+ * what is there, and this table which protocol reaches it.
  */
 static const struct {
 	const char *name;

@@ -2,10 +2,10 @@
 /*
  * Calls to the SVSM (58019 section 4), without anything that the kernel does not export.
  *
- * The kernel's own call is not for modules, and it repeats a call that is not complete with interrupts off. What a module
- * can have is each CPU's calling area: reading MSR_SVSM_CAA raises #VC, and the kernel's handler answers it with the
- * physical address without leaving the guest. The host is asked to run VMPL0 by the GHCB MSR protocol, because the GHCB
- * page is the kernel's.
+ * The kernel's own call is not for modules, and it repeats a call that is not complete with
+ * interrupts off. What a module can have is each CPU's calling area: reading MSR_SVSM_CAA raises
+ * #VC, and the kernel's handler answers it with the physical address without leaving the guest. The
+ * host is asked to run VMPL0 by the GHCB MSR protocol, because the GHCB page is the kernel's.
  */
 #include <linux/bits.h>
 #include <linux/cpuhotplug.h>
@@ -25,10 +25,10 @@
 /* Calls of the core protocol that asm/sev.h does not name. */
 #define SVSM_CORE_QUERY_PROTOCOL	6
 
-/* Requests to the host in a row that an NMI may spoil before the host is said not to run the SVSM. */
+/* Requests in a row that an NMI may spoil before the host is said not to run the SVSM. */
 #define ATTEMPTS	16
 
-/* Microseconds between two tries while the SVSM is busy with another's call: the first wait, and the longest. */
+/* Microseconds between tries while the SVSM is busy: the first wait, and the longest. */
 #define WAIT_FIRST	100
 #define WAIT_LAST	2000
 
@@ -36,22 +36,26 @@ static DEFINE_PER_CPU(struct svsm_ca *, calling_area);
 static enum cpuhp_state hotplug_state;
 
 /*
- * One request to the host to run VMPL0, with the registers of a call. Returns the pending byte: 0 when the SVSM has
- * taken the call, and then @args are the SVSM's; else it has not run, and they are of no meaning.
+ * One request to the host to run VMPL0, with the registers of a call. Returns the pending byte: 0
+ * when the SVSM has taken the call, and then @args are the SVSM's; else it has not run, and they
+ * are of no meaning.
  *
- * Interrupts are off. What can come in between all the same is an NMI or a machine check. Its handler may raise #VC, and
- * then it rewrites the GHCB MSR and leaves the GHCB's address in it:
+ * Interrupts are off. What can come in between all the same is an NMI or a machine check. Its
+ * handler may raise #VC, and then it rewrites the GHCB MSR and leaves the GHCB's address in it:
  *
- * - Before VMGEXIT: the host then looks at the GHCB, which the kernel leaves invalid after each use. It reports an error
- *   there, which nobody reads, and resumes the guest. The byte is still pending, and the caller tries again.
- * - After VMGEXIT: the host's answer in the MSR is lost. It is needed only where the byte is still pending. That the SVSM
- *   has cleared it tells more than any answer of the host's: the calling area is memory that the host cannot write.
+ * - Before VMGEXIT: the host then looks at the GHCB, which the kernel leaves invalid after each
+ *   use. It reports an error there, which nobody reads, and resumes the guest. The byte is still
+ *   pending, and the caller tries again.
+ * - After VMGEXIT: the host's answer in the MSR is lost. It is needed only where the byte is still
+ *   pending. That the SVSM has cleared it tells more than any answer of the host's: the calling
+ *   area is memory that the host cannot write.
  *
- * Putting the old value back does no harm in either case: it is the GHCB's address as well. The kernel writes it anew
- * before each use.
+ * Putting the old value back does no harm in either case: it is the GHCB's address as well. The
+ * kernel writes it anew before each use.
  *
- * Nothing here may raise #VC, whose handler would do the same as such an NMI each time: rdmsr and wrmsr of the GHCB MSR
- * are never intercepted, the calling area is private, validated memory, and noinstr keeps probes and tracers out.
+ * Nothing here may raise #VC, whose handler would do the same as such an NMI each time: rdmsr and
+ * wrmsr of the GHCB MSR are never intercepted, the calling area is private, validated memory, and
+ * noinstr keeps probes and tracers out.
  */
 static noinstr u8 svsm_request(struct svsm_ca *ca, u64 id, struct svsm_args *args, u64 *answer)
 {
@@ -62,7 +66,7 @@ static noinstr u8 svsm_request(struct svsm_ca *ca, u64 id, struct svsm_args *arg
 	u8 pending = 0;
 
 	native_wrmsrq(MSR_AMD64_SEV_ES_GHCB, GHCB_MSR_VMPL_REQ_LEVEL(0));
-	/* Set as late as can be: a host that runs VMPL0 unasked must not find a call without its registers. */
+	/* Set as late as can be: a host that runs VMPL0 unasked must not find half a call. */
 	asm volatile("movb $1, %[pending]\n\t"
 		     "rep; vmmcall\n\t"
 		     "xchgb %[taken], %[pending]"
@@ -80,10 +84,11 @@ static noinstr u8 svsm_request(struct svsm_ca *ca, u64 id, struct svsm_args *arg
 	return pending;
 }
 
-/* Whether the host says that it could not run VMPL0. Any other value than a response is what an NMI has left. */
+/* Whether the host says that it could not run VMPL0. Anything else is what an NMI left. */
 static bool svsm_refused(u64 answer)
 {
-	return (answer & GHCB_MSR_INFO_MASK) == GHCB_MSR_VMPL_RESP && GHCB_MSR_VMPL_RESP_VAL(answer);
+	return (answer & GHCB_MSR_INFO_MASK) == GHCB_MSR_VMPL_RESP &&
+	       GHCB_MSR_VMPL_RESP_VAL(answer);
 }
 
 static int svsm_perform(u64 id, struct svsm_args *args, struct svsm_stats *stats)
@@ -129,12 +134,12 @@ static int svsm_perform(u64 id, struct svsm_args *args, struct svsm_stats *stats
  * @call: number of the call in the service's protocol
  * @args: registers; on return the SVSM's
  *
- * The SVSM runs once, with interrupts off. SVSM_ERR_INCOMPLETE and SVSM_ERR_BUSY in @args->result ask for the same call
- * again, with the same registers and with memory unchanged.
+ * The SVSM runs once, with interrupts off. SVSM_ERR_INCOMPLETE and SVSM_ERR_BUSY in @args->result
+ * ask for the same call again, with the same registers and with memory unchanged.
  *
  * Context: any but NMI.
- * Return: 0 when the SVSM ran and @args->result says what came of it. -EIO when the host does not run it, -ENODEV when
- * this CPU has no calling area.
+ * Return: 0 when the SVSM ran and @args->result says what came of it. -EIO when the host does not
+ * run it, -ENODEV when this CPU has no calling area.
  */
 int svsm_call(struct svsm_device *sdev, u32 call, struct svsm_args *args)
 {
@@ -150,12 +155,13 @@ EXPORT_SYMBOL_GPL(svsm_call);
  * @timeout_ms: milliseconds after which the call is given up
  * @flags: SVSM_CALL_KILLABLE
  *
- * Interrupts are on between slices, and other tasks and other CPUs get their turn: the task may go on with the call on
- * another CPU. A call that is given up stays with the SVSM until it has ended there; what is called next with the same
- * buffer is BUSY until then.
+ * Interrupts are on between slices, and other tasks and other CPUs get their turn: the task may go
+ * on with the call on another CPU. A call that is given up stays with the SVSM until it has ended
+ * there; what is called next with the same buffer is BUSY until then.
  *
  * Context: process, may sleep.
- * Return: 0 on success, svsm_errno() of the SVSM's result, -ETIMEDOUT, -EINTR, or an error of svsm_call().
+ * Return: 0 on success, svsm_errno() of the SVSM's result, -ETIMEDOUT, -EINTR, or an error of
+ * svsm_call().
  */
 int svsm_call_sliced(struct svsm_device *sdev, u32 call, struct svsm_args *args,
 		     unsigned int timeout_ms, unsigned int flags)
@@ -243,9 +249,9 @@ int svsm_query_protocol(u32 protocol, u32 *min, u32 *max)
 }
 
 /*
- * Once per CPU, on that CPU. The kernel never changes a CPU's area, so it is not read again for each call, which would be
- * one #VC each. Areas are RAM of the kernel's (the first CPU's is part of its image), where this is the direct map; should
- * one lie elsewhere it is mapped, encrypted.
+ * Once per CPU, on that CPU. The kernel never changes a CPU's area, so it is not read again for
+ * each call, which would be one #VC each. Areas are RAM of the kernel's (the first CPU's is part of
+ * its image), where this is the direct map; should one lie elsewhere it is mapped, encrypted.
  */
 static int svsm_cpu_online(unsigned int cpu)
 {

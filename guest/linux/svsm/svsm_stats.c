@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What calls came to, for a person to look at: one file per figure, in /sys/bus/svsm/devices/.../statistics. */
+/* What calls came to: one file per figure, in /sys/bus/svsm/devices/.../statistics. */
 #include <linux/sysfs.h>
 
 #include <asm/sev.h>

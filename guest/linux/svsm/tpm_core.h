@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What drivers of TPMs use of the kernel's TPM code. It is exported, but declared in a header that is not installed.
+ * What drivers of TPMs use of the kernel's TPM code. It is exported, but declared in a header that
+ * is not installed.
  */
 #ifndef _SVSM_TPM_CORE_H
 #define _SVSM_TPM_CORE_H

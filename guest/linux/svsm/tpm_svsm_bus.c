@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The SVSM's vTPM as a TPM of Linux's, by calls of its own: a long command is one call in many slices, and the CPU takes
- * interrupts and other tasks between them.
+ * The SVSM's vTPM as a TPM of Linux's, by calls of its own: a long command is one call in many
+ * slices, and the CPU takes interrupts and other tasks between them.
  */
 #include <linux/gfp.h>
 #include <linux/io.h>
@@ -15,8 +15,9 @@
 #include "tpm_core.h"
 
 /*
- * Longer than any command: what the SVSM gives a command before it gives up the vTPM is less. It is not cut short when the
- * task is killed, as with any other TPM: what comes after (the resource manager's clean-up) would find the vTPM busy.
+ * Longer than any command: what the SVSM gives a command before it gives up the vTPM is less. It is
+ * not cut short when the task is killed, as with any other TPM: what comes after (the resource
+ * manager's clean-up) would find the vTPM busy.
  */
 #define TIMEOUT_MS	(600 * 1000)
 
@@ -34,7 +35,7 @@ static int tpm_svsm_execute(struct tpm_svsm *vtpm, u8 *buf, size_t bufsiz, size_
 	ret = svsm_vtpm_cmd_request_fill(vtpm->page, 0, buf, cmd_len);
 	if (ret)
 		return ret;
-	/* From here to the last slice the page is the SVSM's: it tells by its contents that the call is the same. */
+	/* To the last slice the page stays as it is: by it the SVSM knows the call again. */
 	ret = svsm_call_sliced(vtpm->sdev, SVSM_VTPM_CMD, &args, TIMEOUT_MS, 0);
 	if (ret)
 		return ret;
@@ -70,8 +71,9 @@ static int tpm_svsm_query(struct svsm_device *sdev)
 }
 
 /*
- * TPM2_Startup(CLEAR). A firmware with TPM code has done it, and then the vTPM answers TPM_RC_INITIALIZE; where Linux is
- * started without one the kernel's TPM code would do it as well, but call it an error first.
+ * TPM2_Startup(CLEAR). A firmware with TPM code has done it, and then the vTPM answers
+ * TPM_RC_INITIALIZE; where Linux is started without one the kernel's TPM code would do it as well,
+ * but call it an error first.
  */
 static int tpm_svsm_startup(struct tpm_svsm *vtpm)
 {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The SVSM's vTPM by the platform device that the kernel makes of it, and by the kernel's own call. That repeats BUSY and
- * INCOMPLETE with interrupts off, so a long command stops the CPU for as long as it takes: this driver is for comparison,
- * and for kernels where the bus cannot be had. Load one or the other.
+ * The SVSM's vTPM by the platform device that the kernel makes of it, and by the kernel's own call.
+ * That repeats BUSY and INCOMPLETE with interrupts off, so a long command stops the CPU for as long
+ * as it takes: this driver is for comparison, and for kernels where the bus cannot be had. Load one
+ * or the other.
  */
 #include <linux/gfp.h>
 #include <linux/ktime.h>
