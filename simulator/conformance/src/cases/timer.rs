@@ -102,8 +102,10 @@ fn kernel() {
     }
     let took = (cpu::rdtsc() - begin) * 1000 / time::ticks_per_ms();
     let stopped = apic::write(apic::register::TIMER_INITIAL, 0);
-    // One more can have come before it was stopped.
-    let _ = apic::end_of_interrupt();
+    // One more can be in service by now, and another one requested.
+    for _ in 0..2 {
+        let _ = apic::end_of_interrupt();
+    }
     check("hv-timer-periodic", (Ok(()), Ok(())), (set, stopped));
     check_that(
         "hv-timer-five-times",
@@ -262,7 +264,7 @@ fn guest_undisturbed() {
     );
     check_that(
         "guest-timer-undisturbed",
-        (199_000..400_000).contains(&took),
+        (199_000..2_000_000).contains(&took),
         "200000 us",
         took,
     );
