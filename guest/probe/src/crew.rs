@@ -122,12 +122,14 @@ pub fn end(name: &str) {
         "no other answer",
         (wrong, FIRST_WRONG.load(Ordering::Relaxed)),
     );
-    println!(
-        "  {name}: {} calls succeeded, {} were refused, on {} vCPUs",
-        succeeded(),
-        refused(),
-        workers + 1
-    );
+    if succeeded() + refused() > 0 {
+        println!(
+            "  {name}: {} calls succeeded, {} were refused, on {} vCPUs",
+            succeeded(),
+            refused(),
+            workers + 1
+        );
+    }
 }
 
 /// Runs `job` on all that are hired and here; reports a case for what they recorded.
