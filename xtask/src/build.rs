@@ -19,6 +19,8 @@ const IMAGE_LIMIT: Duration = Duration::from_secs(60);
 /// The service for the vTPM protocol, 2, in the words of the image tool, up to its file. 128 pages of heap are twice what the
 /// engine needs at its limits (`tpm/engine/src/limits.rs`), and with image and stack leave it below 1.5 MiB.
 const VTPM_SERVICE: &str = "vtpm:2:128=";
+/// The same for the broken service, which loops for ever when it is asked to: a second must do for a request.
+const BROKEN_SERVICE: &str = "vtpm:2:128:1=";
 
 /// What vouches for Linux: three files, whose digests go into the image.
 #[derive(Clone, Debug)]
@@ -119,7 +121,10 @@ pub fn image(paths: &Paths, name: &str, contents: &Contents) -> Result<Image> {
         }
     }
     if let Some(program) = contents.vtpm() {
-        let mut service = OsString::from(VTPM_SERVICE);
+        let mut service = OsString::from(match program {
+            Program::Broken => BROKEN_SERVICE,
+            _ => VTPM_SERVICE,
+        });
         service.push(program.path(paths));
         command.arg("--service").arg(service);
     }

@@ -62,7 +62,6 @@ impl Program {
         Program::Probe,
     ];
     /// What runs when the probe does, with the broken service in the vTPM's place.
-    #[allow(dead_code)] // for the test of isolation
     pub const BROKEN: &'static [Program] = &[
         Program::Machine,
         Program::Svsm,

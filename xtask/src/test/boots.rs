@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::apt;
-use crate::build;
+use crate::build::{self, Image};
 use crate::compile::{self, Program};
 use crate::paths::Paths;
 use crate::qemu::{self, Machine};
@@ -16,6 +16,7 @@ use crate::run;
 use crate::segments;
 use crate::test::bad_images::{self, BadImage};
 use crate::test::fatal;
+use crate::test::isolation::{self, Group};
 use crate::test::runner::{Step, Verdict, passed};
 use crate::test::stage::Stage;
 use crate::tour::Tour;
@@ -49,6 +50,11 @@ pub fn steps<'a>(paths: &'a Paths, stage: &'a Stage, long: bool) -> Vec<Step<'a>
     steps.push(Step::new("probe, 1 vCPU", move |_| boots.probe(1)));
     steps.extend(boots.fatal_cases(fatal::PROBE));
     steps.push(Step::new("probe, 4 vCPUs", move |_| boots.probe(4)).alone());
+    steps.push(Step::new("probe, gaps", move |_| boots.gaps()).alone());
+    steps.extend(isolation::groups().into_iter().map(|group| {
+        let name = group.name.clone();
+        Step::new(name, move |progress| boots.isolation(&group, progress))
+    }));
     for part in [Part::Kernel, Part::Initrd, Part::CommandLine] {
         steps.push(Step::new(
             format!("flipped byte: {}", part.name()),
@@ -71,6 +77,12 @@ pub fn steps<'a>(paths: &'a Paths, stage: &'a Stage, long: bool) -> Vec<Step<'a>
         steps.push(Step::new(name, move |_| boots.on_newer_qemu()).alone());
     }
     steps
+}
+
+/// Whether the machine lacks a word on the watched memory.
+fn canary_problem(outcome: &Outcome) -> Option<String> {
+    (!outcome.machine_text().contains(CANARY))
+        .then(|| format!("the machine did not say {CANARY:?}"))
 }
 
 /// What every boot needs at hand.
@@ -227,12 +239,63 @@ impl<'a> Boots<'a> {
         let outcome = self.boot(&machine, &format!("probe-{cpus}"), 300)?;
         let problem = report::probe_problem(&outcome)
             .or_else(|| report::digest_problem(&outcome, image))
-            .or_else(|| {
-                (!outcome.machine_text().contains(CANARY))
-                    .then(|| format!("the machine did not say {CANARY:?}"))
-            });
+            .or_else(|| canary_problem(&outcome));
         self.judge(&outcome, problem)?;
         Ok(Verdict::Passed(report::cases(&outcome)))
+    }
+
+    /// How long other vCPUs stand still while one has keys made.
+    fn gaps(&self) -> Result<Verdict> {
+        let image = Stage::need(&self.stage.probe)?;
+        let outcome = self.chosen(Program::PROBE, image, "vtpm-gap", 2, 300)?;
+        self.judge(&outcome, report::probe_problem(&outcome))?;
+        let figures = outcome.lines.iter().rev();
+        let mut figures = figures.filter(|line| line.text.contains("largest gap on another vCPU"));
+        let figures = figures.next().context("the probe told no figures")?;
+        Ok(Verdict::Passed(figures.text.trim().to_owned()))
+    }
+
+    /// The broken service: each boot ends well, with the service's end told once, or not at all where it survives.
+    fn isolation(&self, group: &Group, progress: &Progress) -> Result<Verdict> {
+        let image = Stage::need(&self.stage.broken)?;
+        let mut boots: Vec<Option<usize>> = group.cases.iter().copied().map(Some).collect();
+        if boots.is_empty() {
+            boots.push(None);
+        }
+        for (done, number) in boots.iter().enumerate() {
+            progress.detail(&format!("{} of {}", done + 1, boots.len()));
+            let choice = isolation::choice(*number);
+            let outcome = self.chosen(Program::BROKEN, image, &choice, 1, 90)?;
+            let problem = report::probe_problem(&outcome)
+                .or_else(|| isolation::problem(*number, &outcome))
+                .or_else(|| canary_problem(&outcome))
+                .map(|problem| format!("{choice}: {problem}"));
+            self.judge(&outcome, problem)?;
+        }
+        Ok(Verdict::Passed(match boots.len() {
+            1 => "1 boot".to_owned(),
+            count => format!("{count} boots"),
+        }))
+    }
+
+    /// The probe with a group or case chosen, and the canary.
+    fn chosen(
+        &self,
+        programs: &'static [Program],
+        image: &Image,
+        choice: &str,
+        cpus: u32,
+        seconds: u64,
+    ) -> Result<Outcome> {
+        let name = format!("choice-{}", choice.replace(' ', "-"));
+        let file = self.paths.images().join(&name);
+        fs::write(&file, choice)?;
+        let files = vec![(boot_abi::fw_cfg::TEST_CASE, file)];
+        let mut machine = self.machine(programs, &image.path, files, (cpus, 256))?;
+        if let qemu::Payload::Snp { options, .. } = &mut machine.payload {
+            *options = segments::watch_option(self.paths)?;
+        }
+        self.boot(&machine, &name, seconds)
     }
 
     fn conformance(&self) -> Result<Verdict> {

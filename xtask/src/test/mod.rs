@@ -4,6 +4,7 @@ mod bad_images;
 mod boots;
 pub mod checks;
 mod fatal;
+mod isolation;
 mod runner;
 mod stage;
 mod tpm;

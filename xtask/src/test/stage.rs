@@ -31,6 +31,8 @@ pub struct Stage {
     pub linux: OnceLock<(LinuxFiles, Image)>,
     /// The probe's image.
     pub probe: OnceLock<Image>,
+    /// The probe's image with the broken service.
+    pub broken: OnceLock<Image>,
     /// The conformance payload's image.
     pub conformance: OnceLock<Image>,
 }
@@ -80,6 +82,12 @@ pub fn prepare<'a>(paths: &'a Paths, stage: &'a Stage, options: &'a BootOptions)
             );
             Ok(Verdict::Passed(format!("{bytes} bytes")))
         }),
+        Step::new("image, broken service", |_| {
+            compile::bare_metal(paths, Program::BROKEN)?;
+            let image = build::image(paths, "probe-broken", &Contents::ProbeBroken)?;
+            let _ = stage.broken.set(image);
+            Ok(passed())
+        }),
         Step::new("image, Linux", |_| {
             compile::bare_metal(paths, Program::LINUX)?;
             let files = {
@@ -106,6 +114,7 @@ pub fn needs(boot: &Step, step: &Step) -> bool {
     let image = match boot.name.split([':', ',']).next() {
         Some("Linux" | "flipped byte") => "image, Linux",
         Some("probe") => "image, probe",
+        Some("isolation") => "image, broken service",
         Some("TPM guest") => "QEMU",
         _ => "image, conformance",
     };
