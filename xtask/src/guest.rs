@@ -54,7 +54,7 @@ pub fn kernel(linux: &Path) -> Result<PathBuf> {
         .with_context(|| format!("no vmlinuz in {}", packages::KERNEL.package))
 }
 
-/// The archive, uncompressed: two megabytes cost the guest less time to hash than one costs to inflate.
+/// The archive, uncompressed: what the guest saves by hashing less of it, it needs to inflate it.
 fn archive(paths: &Paths, linux: &Unpacked) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     for folder in ["dev", "proc", "root", "sys", "tmp"]
