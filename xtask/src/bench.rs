@@ -21,6 +21,7 @@ use crate::report;
 use crate::run;
 use crate::test::checks;
 use crate::ui::{self, Progress};
+use crate::vtpm_bench;
 use crate::watch::{Outcome, Watch};
 
 /// Options of `bench`.
@@ -89,7 +90,8 @@ pub fn bench(paths: &Paths, options: &BenchOptions) -> Result<ExitCode> {
         used = used.or_else(|| memory_used(&outcome));
     }
     progress.quiet();
-    let figures = figures(paths, (&plain, &under, &svsm), used, &probe)?;
+    let mut figures = figures(paths, (&plain, &under, &svsm), used, &probe)?;
+    figures.extend(vtpm_bench::measure(paths, &bench.qemu, false)?.figures());
     let title = format!(
         "QEMU {version} (TCG), {} vCPUs, {} MiB, {} boots of each kind",
         options.size.cpus, options.size.memory, options.runs

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use snp_model::trace::Filter;
 
 use crate::paths::Paths;
-use crate::{bench, build, run, test, tpm_bench};
+use crate::{bench, build, run, test, tpm_bench, vtpm_bench};
 
 /// Builds, starts, tests and measures the Macadamia SVSM.
 #[derive(Parser)]
@@ -59,6 +59,7 @@ Linux is booted under the SVSM and in plain QEMU in turn, with the same kernel,
 RAM disk and command line. The table is also written to target/macadamia/bench,
 as Markdown and JSON.
 
+`cargo xtask bench vtpm` measures the vTPM alone, and more of it.
 `cargo xtask bench tpm` measures the TPM engine against libtpms instead.")]
     #[command(args_conflicts_with_subcommands = true)]
     Bench {
@@ -85,6 +86,8 @@ rust-src, else from the folder that MACADAMIA_RUST_SRC names (an unpacked
 enum OtherBench {
     /// Measure TPM commands on our engine and on libtpms, with the same bytes
     Tpm(tpm_bench::TpmBenchOptions),
+    /// Measure what calls to the SVSM and commands of its vTPM cost, in instructions
+    Vtpm(vtpm_bench::VtpmBenchOptions),
 }
 
 /// What runs as guest.
@@ -117,6 +120,7 @@ impl Cli {
             Command::Bench { boots, other } => match other {
                 None => bench::bench(&paths, &boots),
                 Some(OtherBench::Tpm(options)) => tpm_bench::bench(&paths, &options),
+                Some(OtherBench::Vtpm(options)) => vtpm_bench::bench(&paths, &options),
             },
             Command::Build => build::build(&paths).map(|()| ExitCode::SUCCESS),
             Command::Image(guest) => run::image(&paths, &guest).map(|()| ExitCode::SUCCESS),

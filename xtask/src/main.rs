@@ -31,6 +31,7 @@ mod tpm_bench;
 mod trusted;
 mod ui;
 mod userland;
+mod vtpm_bench;
 mod watch;
 
 use std::process::ExitCode;

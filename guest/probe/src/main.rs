@@ -4,11 +4,12 @@
 //! The expectations are those of the SVSM specification (58019 §5 to §7) and of what Linux and OVMF rely on;
 //! `docs/src/core-protocol.md` has the choices that the specification leaves to an SVSM.
 //!
-//! The fw_cfg file [`boot_abi::fw_cfg::TEST_CASE`] chooses: absent, all groups but those that
-//! say otherwise; the name of a group, that one; the name
-//! of a fatal case (`cases/fatal.txt`), that one, which the machine must end.
+//! The fw_cfg file [`boot_abi::fw_cfg::TEST_CASE`] chooses: absent, all groups but those that say otherwise; the name of a
+//! group, that one; the name of a fatal case (`cases/fatal.txt`), that one, which the machine must end.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
+#[cfg(target_os = "none")]
+mod bench;
 #[cfg(target_os = "none")]
 mod concurrent;
 #[cfg(target_os = "none")]
@@ -63,7 +64,7 @@ const GROUPS: &[(&str, fn())] = &[
 
 /// Groups that run only when they are chosen.
 #[cfg(target_os = "none")]
-const CHOSEN: &[(&str, fn())] = &[("vtpm-gap", vtpm_gap::run)];
+const CHOSEN: &[(&str, fn())] = &[("vtpm-gap", vtpm_gap::run), ("bench", bench::run)];
 
 #[cfg(target_os = "none")]
 fn main() {

@@ -23,7 +23,10 @@ pub fn parse(line: &str) {
             ("count", None) => trace::count_exits(),
             ("calls", every) => {
                 if calls::set(every).is_err() {
-                    say!("calls: '{}' is not a number of calls", every.unwrap_or(""));
+                    say!(
+                        "calls: '{}' is not a number of calls, nor each",
+                        every.unwrap_or("")
+                    );
                 }
             }
             ("memory", None) => MEMORY.store(true, Ordering::Relaxed),

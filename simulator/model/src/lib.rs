@@ -15,7 +15,7 @@
 //! | [`cpuid`], [`msr_policy`], [`apic`] | what processor does the guest see |
 //! | [`lapic`] | what interrupts has a VMPL with an APIC of its own |
 //! | [`vmsa_check`], [`fpu`] | may VMRUN enter this VMSA; how is its FPU state laid out |
-//! | [`trace`], [`calls`] | what the person running the machine wants to see |
+//! | [`trace`], [`calls`], [`call_log`] | what the person running the machine wants to see |
 //!
 //! Vcpu state is the VMSA everywhere ([`snp_abi::vmsa::Vmsa`]), also while a vCPU runs: the machine keeps it in step
 //! with the VMCB.
@@ -27,6 +27,7 @@
 extern crate std;
 
 pub mod apic;
+pub mod call_log;
 pub mod calls;
 pub mod cpuid;
 pub mod decode;
