@@ -41,6 +41,8 @@ mod vcpu;
 #[cfg(target_os = "none")]
 mod vtpm;
 #[cfg(target_os = "none")]
+mod vtpm_buffers;
+#[cfg(target_os = "none")]
 mod vtpm_concurrent;
 #[cfg(target_os = "none")]
 mod vtpm_gap;
