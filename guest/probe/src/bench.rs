@@ -14,8 +14,11 @@ use svsm_abi::{protocol, result, vtpm_call};
 /// A code in the range of those that no command has.
 const NO_COMMAND: u32 = 0x1FF;
 
-/// TPM commands, how many of each, and what they answer.
-const KINDS: &[(&str, fn() -> Bytes, u32, u32)] = &[
+/// A name, a TPM command, how many of it, and what it answers.
+type Kind = (&'static str, fn() -> Bytes, u32, u32);
+
+/// The kinds of TPM commands.
+const KINDS: &[Kind] = &[
     ("refused", refused, 150, rc::COMMAND_CODE),
     ("pcr-read", || tpm::pcr_read(DEBUG_PCR), 150, rc::SUCCESS),
     (
