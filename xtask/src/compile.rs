@@ -152,6 +152,20 @@ pub fn host_program(paths: &Paths, name: &str, what: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Builds a program for a guest of another distribution: with the C library in it. Says where it is.
+pub fn static_program(paths: &Paths, name: &str, what: &str) -> Result<PathBuf> {
+    const GUEST: &str = "x86_64-unknown-linux-gnu";
+    let folder = paths.cache.join("static");
+    let mut cargo = cargo(paths, "build");
+    cargo
+        .args(["--package", name, "--target", GUEST])
+        .env("CARGO_TARGET_DIR", &folder)
+        .env("RUSTFLAGS", "-Ctarget-feature=+crt-static -Cstrip=symbols")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    run_cargo(&mut cargo, what)?;
+    Ok(folder.join(GUEST).join("debug").join(name))
+}
+
 /// Cargo, as this xtask was started by.
 pub fn cargo(paths: &Paths, verb: &str) -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

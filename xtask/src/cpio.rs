@@ -12,6 +12,7 @@ pub struct Archive {
 
 const DIRECTORY: u32 = 0o040_000;
 const REGULAR: u32 = 0o100_000;
+const LINK: u32 = 0o120_000;
 const CHARACTER: u32 = 0o020_000;
 
 impl Archive {
@@ -23,6 +24,11 @@ impl Archive {
     /// Adds a file with these permissions.
     pub fn file(&mut self, path: &str, permissions: u32, content: &[u8]) {
         self.entry(path, REGULAR | permissions, (0, 0), content);
+    }
+
+    /// Adds a symbolic link to `target`.
+    pub fn link(&mut self, path: &str, target: &str) {
+        self.entry(path, LINK | 0o777, (0, 0), target.as_bytes());
     }
 
     /// Adds a character device, for root only.

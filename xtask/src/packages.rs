@@ -192,6 +192,22 @@ pub const TPM_GUEST: [Bundle<'static>; 4] = [
     tpm_guest("keyutils", "keyutils", &["libkeyutils"]),
 ];
 
+/// What the flows check a guest's TPM with.
+pub const OPENSSL: Bundle<'static> = tpm_guest("openssl", "openssl", &["libssl3", "libc6"]);
+
+/// What the kernel's own tests of its TPM are written in.
+pub const PYTHON: Bundle<'static> = tpm_guest(
+    "python",
+    "python3.11",
+    &[
+        "python3.11-minimal",
+        "libpython3.11",
+        "libexpat1",
+        "zlib1g",
+        "libc6",
+    ],
+);
+
 const fn tpm_guest(
     name: &'static str,
     package: &'static str,

@@ -52,6 +52,12 @@ impl Userland {
         self.copy(archive, &format!("bin/{name}"), &bytes)
     }
 
+    /// Adds a program of our own to `bin`.
+    pub fn own_program(&mut self, archive: &mut Archive, path: &Path) -> Result<()> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        self.copy(archive, &format!("bin/{name}"), &read(path)?)
+    }
+
     /// Adds a library that others open by themselves.
     pub fn library(&mut self, soname: &str) {
         if self.met.insert(soname.to_owned()) {

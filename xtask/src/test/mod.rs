@@ -10,6 +10,8 @@ mod stage;
 mod tpm;
 mod tpm_compare;
 mod tpm_guest;
+mod vtpm_flows;
+mod vtpm_guest;
 
 use std::process::ExitCode;
 
@@ -64,6 +66,7 @@ pub fn test(paths: &Paths, options: &TestOptions) -> Result<ExitCode> {
     let stage = stage::Stage::default();
     let mut boots = boots::steps(paths, &stage, options.long);
     boots.extend(tpm_guest::steps(paths, &stage, &options.tpm, options.long));
+    boots.extend(vtpm_guest::steps(paths, &stage, &options.tpm, options.long));
     boots.retain(wanted);
     if options.list {
         for step in static_checks

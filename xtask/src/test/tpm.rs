@@ -24,7 +24,7 @@ use crate::test::runner::{Step, Verdict};
 use crate::ui::Progress;
 
 /// Where the flows are.
-const FLOWS: &str = "tests/tpm/flows";
+pub const FLOWS: &str = "tests/tpm/flows";
 /// What a flow does to cycle its TPM's power.
 const POWER_CYCLE: &str = "tests/tpm/power-cycle.bash";
 /// Time for one flow; most take a second or two.
@@ -99,15 +99,17 @@ pub fn steps<'a>(
 }
 
 /// One script.
-struct Flow {
-    name: String,
-    script: PathBuf,
-    /// Whether it wants another TPM beside its own.
-    second: bool,
+pub struct Flow {
+    /// Its name without ending.
+    pub name: String,
+    /// Its path.
+    pub script: PathBuf,
+    /// What it says that it needs.
+    needs: Vec<String>,
 }
 
 /// All scripts of `folder` but what they share.
-fn flows(folder: &Path) -> Result<Vec<Flow>> {
+pub fn flows(folder: &Path) -> Result<Vec<Flow>> {
     let mut flows = Vec::new();
     let entries =
         fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
@@ -120,7 +122,7 @@ fn flows(folder: &Path) -> Result<Vec<Flow>> {
         let text = fs::read_to_string(&script)?;
         flows.push(Flow {
             name: name.into_owned(),
-            second: needs(&text).any(|word| word == "second"),
+            needs: needs(&text).map(str::to_owned).collect(),
             script,
         });
     }
@@ -137,6 +139,11 @@ fn needs(text: &str) -> impl Iterator<Item = &str> {
 }
 
 impl Flow {
+    /// Whether it says that it needs this; the words are in the flows' `lib.sh`.
+    pub fn needs(&self, word: &str) -> bool {
+        self.needs.iter().any(|need| need == word)
+    }
+
     fn run(
         &self,
         paths: &Paths,
@@ -152,7 +159,7 @@ impl Flow {
         let result = (|| {
             let first = Tpm::start(kind, program, &folder.join("1"), &log(".server.log"))?;
             let second = self
-                .second
+                .needs("second")
                 .then(|| Tpm::start(kind, program, &folder.join("2"), &log(".server2.log")))
                 .transpose()?;
             let mut output = File::create(log(".log"))?;

@@ -298,14 +298,14 @@ fn check(paths: &Paths, outcome: &Outcome, expected: &[&str]) -> Result<()> {
 }
 
 /// A program with swtpm's options, and a folder for the TPM's state.
-struct Server {
+pub struct Server {
     program: PathBuf,
     folder: PathBuf,
 }
 
 impl Server {
     /// In the system's folder for such things, because a socket's path may have 107 bytes only.
-    fn new(program: &Path) -> Result<Server> {
+    pub fn new(program: &Path) -> Result<Server> {
         let folder = env::temp_dir().join(format!("macadamia-tpm-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
         Ok(Server {
@@ -315,7 +315,7 @@ impl Server {
     }
 
     /// Power on: with the state that the last one left.
-    fn start(&self) -> Result<Running> {
+    pub fn start(&self) -> Result<Running> {
         let control = self.folder.join("control");
         let _ = fs::remove_file(&control);
         let errors = self.folder.join("errors");
@@ -352,9 +352,10 @@ impl Drop for Server {
 }
 
 /// One run of it, ended the hard way: a TPM loses power without warning.
-struct Running {
+pub struct Running {
     child: Child,
-    control: PathBuf,
+    /// QEMU's way to it.
+    pub control: PathBuf,
 }
 
 impl Drop for Running {
