@@ -68,11 +68,7 @@ fn archive(paths: &Paths, linux: &Unpacked) -> Result<Vec<u8>> {
     let init = paths.root.join("guest/linux/init");
     let init = fs::read(&init).with_context(|| format!("cannot read {}", init.display()))?;
     archive.file("init", 0o755, &init);
-    let mut userland = Userland::new(vec![
-        no_curl(paths)?,
-        apt::obtain(paths, &packages::TPM2)?.root,
-        apt::obtain(paths, &packages::BUSYBOX)?.root,
-    ]);
+    let mut userland = Userland::new(tpm_tools(paths)?);
     for program in ["busybox", "tpm2"] {
         userland.program(&mut archive, program)?;
     }
@@ -89,6 +85,26 @@ fn archive(paths: &Paths, linux: &Unpacked) -> Result<Vec<u8>> {
         archive.file(&format!("lib/modules/{name}"), 0o644, &fs::read(&path)?);
     }
     Ok(archive.finish())
+}
+
+/// Folders of packages that have busybox, and tpm2-tools with what they need.
+pub fn tpm_tools(paths: &Paths) -> Result<Vec<PathBuf>> {
+    Ok(vec![
+        no_curl(paths)?,
+        apt::obtain(paths, &packages::TPM2)?.root,
+        apt::obtain(paths, &packages::BUSYBOX)?.root,
+    ])
+}
+
+/// What makes the vTPM a device of the kernel's, in the order it is loaded: names, and modules.
+pub fn vtpm_modules(paths: &Paths, linux: &Unpacked) -> Result<Vec<(String, Vec<u8>)>> {
+    let folder = modules::obtain(paths, linux)?;
+    let read = |name: &str| {
+        let path = folder.join(format!("{name}.ko"));
+        let bytes = fs::read(&path).with_context(|| format!("no {}", path.display()))?;
+        Ok((name.to_owned(), bytes))
+    };
+    ["svsm", "tpm_svsm_bus"].into_iter().map(read).collect()
 }
 
 /// A folder with a library in libcurl's place, as packages have it.

@@ -1,15 +1,19 @@
 //! Linux with the vTPM of the SVSM: strangers' tests in a guest.
 
+use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
 
 use crate::apt;
-use crate::compile;
+use crate::build::{self, Contents, Image, LinuxFiles};
+use crate::compile::{self, Program};
 use crate::guest;
 use crate::packages;
 use crate::paths::Paths;
 use crate::qemu::{self, Machine};
+use crate::run;
 use crate::test::runner::{Step, Verdict};
 use crate::test::stage::Stage;
 use crate::test::tpm::TpmOptions;
@@ -25,7 +29,7 @@ pub fn steps<'a>(
     long: bool,
 ) -> Vec<Step<'a>> {
     let guest = VtpmGuest { paths, stage, tpm };
-    let mut steps = Vec::new();
+    let mut steps = vec![Step::new("vTPM guest, flows", move |_| guest.flows(long))];
     if long {
         steps.push(Step::new("TPM guest, flows", move |_| guest.plain_flows()));
     }
@@ -46,9 +50,8 @@ impl VtpmGuest<'_> {
         let (kernel, initrd) = {
             let _lock = self.paths.lock()?;
             let linux = apt::obtain(self.paths, &packages::KERNEL)?.root;
-            let tools = [apt::obtain(self.paths, &packages::TPM_GUEST[0])?.root];
             let second = self.second()?;
-            let initrd = plan.initrd(self.paths, "plain-flows", &tools, &second, &[])?;
+            let initrd = plan.initrd(self.paths, "plain-flows", &second, &[])?;
             (guest::kernel(&linux)?, initrd)
         };
         let server = Server::new(&self.tpm.program(self.paths)?)?;
@@ -71,8 +74,57 @@ impl VtpmGuest<'_> {
         Ok(Verdict::Passed(plan.check(self.paths, &outcome)?))
     }
 
+    /// The flows on the vTPM.
+    fn flows(&self, long: bool) -> Result<Verdict> {
+        let plan = Plan::new(self.paths, long)?;
+        compile::bare_metal(self.paths, Program::LINUX)?;
+        let (kernel, initrd) = {
+            let _lock = self.paths.lock()?;
+            let linux = apt::obtain(self.paths, &packages::KERNEL)?;
+            let modules = guest::vtpm_modules(self.paths, &linux)?;
+            let second = self.second()?;
+            let initrd = plan.initrd(self.paths, "vtpm-flows", &second, &modules)?;
+            (guest::kernel(&linux.root)?, initrd)
+        };
+        let (machine, _) = self.machine("vtpm-flows", kernel, initrd, "")?;
+        let outcome = machine.run(self.paths, &watch("vtpm-flows", 1800))?;
+        let remark = plan.check(self.paths, &outcome)?;
+        Ok(Verdict::Passed(remark))
+    }
+
+    /// The software SNP machine with an image for these files.
+    fn machine(
+        &self,
+        name: &str,
+        kernel: PathBuf,
+        initrd: PathBuf,
+        words: &str,
+    ) -> Result<(Machine, Image)> {
+        let command_line = self.paths.images().join(format!("{name}-cmdline"));
+        fs::write(&command_line, format!("{}{words}", guest::COMMAND_LINE))?;
+        let files = LinuxFiles {
+            kernel,
+            initrd,
+            command_line,
+        };
+        let image = build::image(self.paths, name, &Contents::Linux(&files))?;
+        let machine = Machine {
+            qemu: Stage::need(&self.stage.qemu)?.clone(),
+            payload: qemu::Payload::Snp {
+                machine: Program::Machine.path(self.paths),
+                image: image.path.clone(),
+                options: String::new(),
+                files: run::fw_cfg_files(&files),
+                programs: Program::LINUX,
+            },
+            cpus: 2,
+            memory: 1024,
+        };
+        Ok((machine, image))
+    }
+
     /// Another TPM, which runs in the guest.
-    fn second(&self) -> Result<std::path::PathBuf> {
+    fn second(&self) -> Result<PathBuf> {
         compile::static_program(
             self.paths,
             "macadamia-tpm-server",
