@@ -12,6 +12,7 @@ mod tpm_compare;
 mod tpm_guest;
 mod vtpm_flows;
 mod vtpm_guest;
+mod vtpm_selftests;
 
 use std::process::ExitCode;
 

@@ -1,6 +1,7 @@
 //! Linux's own TPM stack on a TPM of ours: a guest in plain QEMU, its TPM's commands executed by a program with swtpm's
 //! control channel. What the guest does is in tests/tpm/guest/init; here is what must have come of it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::apt;
+use crate::apt::{self, Unpacked};
 use crate::cpio::Archive;
 use crate::guest;
 use crate::kernel;
@@ -28,6 +29,16 @@ use crate::watch::{End, Outcome, Watch};
 /// Kernel modules that are built into some kernels.
 const MODULES: [&str; 2] = ["af_alg", "algif_skcipher"];
 
+/// Programs of the guest.
+const PROGRAMS: [&str; 6] = [
+    "busybox",
+    "tpm2",
+    "keyctl",
+    "systemd-creds",
+    "systemd-cryptenroll",
+    "cryptsetup",
+];
+
 /// What systemd and the tools open by themselves.
 const OPENED: [&str; 5] = [
     "libtss2-esys.so.0",
@@ -38,7 +49,7 @@ const OPENED: [&str; 5] = [
 ];
 
 /// What every boot must claim.
-const ALWAYS: [&str; 4] = [
+pub const ALWAYS: [&str; 4] = [
     "devices",
     "PCR extend",
     "resource manager",
@@ -55,14 +66,14 @@ const DEBIAN: [&str; 5] = [
 ];
 
 /// What a boot of Debian's kernel with trusted keys as a module must claim.
-const TRUSTED_MODULE: [&str; 3] = [
+pub const TRUSTED_MODULE: [&str; 3] = [
     "trusted key",
     "trusted key with password",
     "trusted key with PCR policy",
 ];
 
 /// What is left for the second boot, and found there.
-const FIRST: &str = "persistent objects";
+pub const FIRST: &str = "persistent objects";
 const SECOND: &str = "sealed before power-off";
 
 /// What the boot of the kernel with trusted keys must claim besides.
@@ -108,7 +119,7 @@ impl TpmGuest<'_> {
             let linux = apt::obtain(self.paths, &packages::KERNEL)?;
             (
                 guest::kernel(&linux.root)?,
-                self.initrd(&linux.root, "tpm-guest", &[])?,
+                initrd(self.paths, "tpm-guest", &linux.root, &More::default())?,
             )
         };
         let server = Server::new(&self.tpm.program(self.paths)?)?;
@@ -140,7 +151,7 @@ impl TpmGuest<'_> {
             let linux = apt::obtain(self.paths, &packages::KERNEL)?.root;
             (
                 kernel::obtain(self.paths)?,
-                self.initrd(&linux, "tpm-guest-small", &[])?,
+                initrd(self.paths, "tpm-guest-small", &linux, &More::default())?,
             )
         };
         let server = Server::new(&self.tpm.program(self.paths)?)?;
@@ -162,10 +173,11 @@ impl TpmGuest<'_> {
         let (kernel, initrd) = {
             let _lock = self.paths.lock()?;
             let linux = apt::obtain(self.paths, &packages::KERNEL)?;
-            let module = trusted::obtain(self.paths, &linux)?;
+            let mut more = More::default();
+            more.add_trusted(self.paths, &linux)?;
             (
                 guest::kernel(&linux.root)?,
-                self.initrd(&linux.root, "tpm-guest-trusted", &[module])?,
+                initrd(self.paths, "tpm-guest-trusted", &linux.root, &more)?,
             )
         };
         let server = Server::new(&self.tpm.program(self.paths)?)?;
@@ -217,56 +229,84 @@ impl TpmGuest<'_> {
             },
         )
     }
+}
 
-    /// busybox, the tools, the init of the test, and modules of ours.
-    fn initrd(&self, linux: &Path, name: &str, modules: &[PathBuf]) -> Result<PathBuf> {
-        let mut roots = Vec::new();
-        for bundle in packages::TPM_GUEST {
-            roots.push(apt::obtain(self.paths, &bundle)?.root);
-        }
-        roots.push(apt::obtain(self.paths, &packages::BUSYBOX)?.root);
-        let mut archive = Archive::default();
-        let folders = ["dev", "proc", "run", "sys", "tmp"];
-        for folder in folders.iter().chain(&Userland::FOLDERS) {
-            archive.directory(folder);
-        }
-        archive.directory("lib/modules");
-        archive.character_device("dev/console", 5, 1);
-        let init = self.paths.root.join("tests/tpm/guest/init");
-        archive.file("init", 0o755, &fs::read(init)?);
-        let mut userland = Userland::new(roots);
-        for program in [
-            "busybox",
-            "tpm2",
-            "keyctl",
-            "systemd-creds",
-            "systemd-cryptenroll",
-            "cryptsetup",
-        ] {
-            userland.program(&mut archive, program)?;
-        }
-        for library in OPENED {
-            userland.library(library);
-        }
-        userland.cryptsetup_plugin(&mut archive, "libcryptsetup-token-systemd-tpm2.so")?;
-        userland.finish(&mut archive)?;
-        for name in MODULES {
-            let module = guest::module(linux, name)?;
-            archive.file(&format!("lib/modules/{name}.ko"), 0o644, &module);
-        }
-        for path in modules {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            archive.file(&format!("lib/modules/{name}"), 0o644, &fs::read(path)?);
-        }
-        let initrd = self.paths.images().join(format!("{name}.cpio"));
-        fs::create_dir_all(self.paths.images())?;
-        fs::write(&initrd, archive.finish())?;
-        Ok(initrd)
+/// What a guest gets besides what all of these tests need.
+#[derive(Default)]
+pub struct More {
+    /// Folders of packages.
+    pub roots: Vec<PathBuf>,
+    /// Programs out of them.
+    pub programs: Vec<&'static str>,
+    /// Modules in the order they are loaded: names, and the modules.
+    pub modules: Vec<(String, Vec<u8>)>,
+    /// Files with their paths.
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+impl More {
+    /// The module of trusted keys.
+    pub fn add_trusted(&mut self, paths: &Paths, linux: &Unpacked) -> Result<()> {
+        let module = fs::read(trusted::obtain(paths, linux)?)?;
+        self.modules.push(("trusted".to_owned(), module));
+        Ok(())
     }
 }
 
+/// The initial RAM disk: busybox, the tools, and the init of the test.
+pub fn initrd(paths: &Paths, name: &str, linux: &Path, more: &More) -> Result<PathBuf> {
+    let mut roots = Vec::new();
+    for bundle in packages::TPM_GUEST {
+        roots.push(apt::obtain(paths, &bundle)?.root);
+    }
+    roots.push(apt::obtain(paths, &packages::BUSYBOX)?.root);
+    roots.extend_from_slice(&more.roots);
+    let mut archive = Archive::default();
+    let mut folders: BTreeSet<&str> = ["dev", "proc", "run", "sys", "tmp", "lib/modules"].into();
+    folders.extend(Userland::FOLDERS);
+    for path in more.files.keys() {
+        // All that end before a slash.
+        folders.extend(path.match_indices('/').filter_map(|(at, _)| path.get(..at)));
+    }
+    // In the order of names parents come first.
+    for folder in folders {
+        archive.directory(folder);
+    }
+    archive.character_device("dev/console", 5, 1);
+    let init = paths.root.join("tests/tpm/guest/init");
+    archive.file("init", 0o755, &fs::read(init)?);
+    for (path, content) in &more.files {
+        archive.file(path, 0o755, content);
+    }
+    let mut userland = Userland::new(roots);
+    for program in PROGRAMS.iter().chain(&more.programs) {
+        userland.program(&mut archive, program)?;
+    }
+    for library in OPENED {
+        userland.library(library);
+    }
+    userland.cryptsetup_plugin(&mut archive, "libcryptsetup-token-systemd-tpm2.so")?;
+    userland.finish(&mut archive)?;
+    let mut order = String::new();
+    let mut module = |name: &str, bytes: &[u8]| {
+        order.push_str(&format!("{name}\n"));
+        archive.file(&format!("lib/modules/{name}.ko"), 0o644, bytes);
+    };
+    for name in MODULES {
+        module(name, &guest::module(linux, name)?);
+    }
+    for (name, bytes) in &more.modules {
+        module(name, bytes);
+    }
+    archive.file("lib/modules/order", 0o644, order.as_bytes());
+    let initrd = paths.images().join(format!("{name}.cpio"));
+    fs::create_dir_all(paths.images())?;
+    fs::write(&initrd, archive.finish())?;
+    Ok(initrd)
+}
+
 /// Every expected claim must have been made, and none refuted.
-fn check(paths: &Paths, outcome: &Outcome, expected: &[&str]) -> Result<()> {
+pub fn check(paths: &Paths, outcome: &Outcome, expected: &[&str]) -> Result<()> {
     let log = paths.show(&outcome.serial_log);
     if outcome.end != End::Status(0) {
         bail!(

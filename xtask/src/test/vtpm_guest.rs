@@ -17,9 +17,21 @@ use crate::run;
 use crate::test::runner::{Step, Verdict};
 use crate::test::stage::Stage;
 use crate::test::tpm::TpmOptions;
-use crate::test::tpm_guest::Server;
+use crate::test::tpm_guest::{self, More, Server};
 use crate::test::vtpm_flows::Plan;
+use crate::test::vtpm_selftests;
 use crate::watch::Watch;
+
+/// What Linux must claim of its vTPM besides what it claims of every TPM.
+const CLAIMS: [&str; 7] = [
+    "Linux's test_smoke.sh",
+    "Linux's test_space.sh",
+    "Linux's test_async.sh",
+    "sealing with salted, encrypting session",
+    "systemd-creds",
+    "systemd-cryptenroll",
+    "systemd-cryptenroll with PIN",
+];
 
 /// All of them.
 pub fn steps<'a>(
@@ -30,6 +42,10 @@ pub fn steps<'a>(
 ) -> Vec<Step<'a>> {
     let guest = VtpmGuest { paths, stage, tpm };
     let mut steps = vec![Step::new("vTPM guest, flows", move |_| guest.flows(long))];
+    // Tests and trusted keys come out of Linux's source, which is a large download.
+    if long || apt::cached(paths, &packages::LINUX_SOURCE).is_some() {
+        steps.push(Step::new("vTPM guest, Linux", move |_| guest.linux()));
+    }
     if long {
         steps.push(Step::new("TPM guest, flows", move |_| guest.plain_flows()));
     }
@@ -90,6 +106,37 @@ impl VtpmGuest<'_> {
         let outcome = machine.run(self.paths, &watch("vtpm-flows", 1800))?;
         let remark = plan.check(self.paths, &outcome)?;
         Ok(Verdict::Passed(remark))
+    }
+
+    /// Linux's own tests, trusted keys, and what systemd does with a TPM.
+    fn linux(&self) -> Result<Verdict> {
+        compile::bare_metal(self.paths, Program::LINUX)?;
+        let (kernel, initrd) = {
+            let _lock = self.paths.lock()?;
+            let linux = apt::obtain(self.paths, &packages::KERNEL)?;
+            let python = apt::obtain(self.paths, &packages::PYTHON)?.root;
+            let mut more = More {
+                programs: vec!["python3.11"],
+                modules: guest::vtpm_modules(self.paths, &linux)?,
+                files: vtpm_selftests::files(self.paths, &python)?,
+                roots: vec![python],
+            };
+            more.add_trusted(self.paths, &linux)?;
+            let initrd = tpm_guest::initrd(self.paths, "vtpm-linux", &linux.root, &more)?;
+            (guest::kernel(&linux.root)?, initrd)
+        };
+        let words = " tpm-guest=vtpm tpm-driver=tpm_svsm_bus";
+        let (machine, _) = self.machine("vtpm-linux", kernel, initrd, words)?;
+        let outcome = machine.run(self.paths, &watch("vtpm-linux", 900))?;
+        let expected: Vec<&str> = tpm_guest::ALWAYS
+            .iter()
+            .chain(&tpm_guest::TRUSTED_MODULE)
+            .chain(&CLAIMS)
+            .copied()
+            .chain([tpm_guest::FIRST])
+            .collect();
+        tpm_guest::check(self.paths, &outcome, &expected)?;
+        Ok(Verdict::Passed(format!("{} claims", expected.len())))
     }
 
     /// The software SNP machine with an image for these files.
