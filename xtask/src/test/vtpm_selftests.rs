@@ -28,7 +28,7 @@ const FILES: [&str; 5] = [
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Where the guest's Python looks for its library.
-const LIBRARY: &str = "lib/python3.11";
+const LIBRARY: &str = "usr/lib/python3.11";
 /// Modules that the tests import, and those import in turn.
 const MODULES: &str = "__future__ _collections_abc _compression _sitebuiltins _weakrefset abc argparse ast base64 bisect bz2 codecs \
     contextlib copy copyreg dataclasses difflib dis enum fnmatch functools genericpath gettext hashlib heapq inspect io keyword \
