@@ -162,6 +162,7 @@ impl Bench<'_> {
                 limit: Duration::from_secs(300),
                 silence: Duration::from_secs(90),
                 live: false,
+                dump: None,
             },
         )?;
         let problem = report::linux_problem(&outcome)

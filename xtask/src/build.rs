@@ -39,7 +39,6 @@ pub enum Contents<'a> {
     /// SVSM, vTPM, boot stub, and the digests of what the stub loads.
     Linux(&'a LinuxFiles),
     /// The same with the vTPM of known seeds.
-    #[allow(dead_code)] // for the test that looks for secrets in memory
     LinuxKnownSeeds(&'a LinuxFiles),
     /// SVSM, vTPM and test guest.
     Probe,

@@ -140,14 +140,19 @@ pub fn igvm_tool(paths: &Paths) -> Result<PathBuf> {
 /// Builds a program for the host, and says where it is. It shares xtask's own target directory and profile, and with
 /// them most of what it depends on.
 pub fn host_program(paths: &Paths, name: &str, what: &str) -> Result<PathBuf> {
+    host_binary(paths, name, name, what)
+}
+
+/// The same for one of a package's binaries.
+pub fn host_binary(paths: &Paths, package: &str, name: &str, what: &str) -> Result<PathBuf> {
     let mut cargo = cargo(paths, "build");
     cargo
-        .args(["--package", name])
+        .args(["--package", package, "--bin", name])
         .env("CARGO_TARGET_DIR", &paths.target);
     run_cargo(&mut cargo, what)?;
     let path = paths.target.join("debug").join(name);
     if !path.is_file() {
-        bail!("the package {name} has no binary of its own name");
+        bail!("the package {package} has no binary of its own name");
     }
     Ok(path)
 }

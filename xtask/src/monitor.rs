@@ -1,5 +1,5 @@
 //! A look at QEMU's processors when a run hangs: what they execute is the first thing one wants to know, and it is gone
-//! once QEMU is ended.
+//! once QEMU is ended. And one at its memory.
 
 use std::env;
 use std::fs;
@@ -14,6 +14,17 @@ use std::time::{Duration, Instant};
 /// 107 bytes only.
 pub struct Monitor {
     socket: PathBuf,
+}
+
+/// A look at a machine's memory while it runs.
+#[derive(Clone, Debug)]
+pub struct Dump {
+    /// The line of the console after which it is taken; it is the run's last.
+    pub after: &'static str,
+    /// Where it goes.
+    pub file: PathBuf,
+    /// How much, from physical address 0 on.
+    pub bytes: u64,
 }
 
 impl Monitor {
@@ -34,6 +45,18 @@ impl Monitor {
     /// The registers of all processors, as QEMU prints them; nothing where it does not answer.
     pub fn registers(&self) -> String {
         self.ask("info registers -a").unwrap_or_default()
+    }
+
+    /// Stops the machine, writes its memory from address 0 on to a file, and ends QEMU. The last is what tells when the file
+    /// is complete.
+    pub fn dump(&self, dump: &Dump) {
+        for command in [
+            "stop".to_owned(),
+            format!("pmemsave 0 {} \"{}\"", dump.bytes, dump.file.display()),
+            "quit".to_owned(),
+        ] {
+            let _ = self.ask(&command);
+        }
     }
 
     fn ask(&self, question: &str) -> Option<String> {

@@ -247,5 +247,6 @@ fn watch(options: &RunOptions) -> Watch {
         limit: options.timeout,
         silence: options.timeout.min(Duration::from_secs(90)),
         live: true,
+        dump: None,
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::compile::Program;
-use crate::monitor::Monitor;
+use crate::monitor::{Dump, Monitor};
 use crate::paths::Paths;
 
 /// How a run is watched.
@@ -25,6 +25,8 @@ pub struct Watch {
     pub silence: Duration,
     /// Whether standard output gets the console as it comes.
     pub live: bool,
+    /// A look at the memory, which ends the run.
+    pub dump: Option<Dump>,
 }
 
 /// How it ended.
@@ -168,6 +170,7 @@ impl Follower<'_> {
                     for byte in chunk {
                         if byte == b'\n' {
                             lines.push(line(self.started, &mut partial));
+                            self.dump_after(lines.last());
                         } else {
                             partial.push(byte);
                         }
@@ -184,6 +187,13 @@ impl Follower<'_> {
             bail!("the console's reader failed");
         }
         Ok((end, lines, self.registers))
+    }
+
+    fn dump_after(&self, line: Option<&Line>) {
+        match (&self.watch.dump, line) {
+            (Some(dump), Some(line)) if line.text == dump.after => self.monitor.dump(dump),
+            _ => {}
+        }
     }
 
     fn give_up(&mut self, deadline: Instant) -> Result<End> {

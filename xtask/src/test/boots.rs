@@ -144,6 +144,7 @@ impl<'a> Boots<'a> {
                 // The probe's races run for a minute without a word.
                 silence: Duration::from_secs(seconds.min(180)),
                 live: false,
+                dump: None,
             },
         )
     }

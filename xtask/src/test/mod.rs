@@ -6,6 +6,7 @@ pub mod checks;
 mod fatal;
 mod isolation;
 mod runner;
+mod secrets;
 mod stage;
 mod tpm;
 mod tpm_compare;

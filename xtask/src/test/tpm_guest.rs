@@ -226,6 +226,7 @@ impl TpmGuest<'_> {
                 limit: Duration::from_secs(300),
                 silence: Duration::from_secs(120),
                 live: false,
+                dump: None,
             },
         )
     }

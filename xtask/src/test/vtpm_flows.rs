@@ -90,12 +90,92 @@ impl Plan {
             .count()
     }
 
-    /// The initial RAM disk: busybox, tpm2-tools, openssl, the flows, and these modules in their order.
+    /// What a guest runs.
+    pub fn contents(&self, paths: &Paths) -> Contents {
+        let scripts = self
+            .fates
+            .iter()
+            .filter(|(_, fate)| matches!(fate, Fate::Run(_)))
+            .map(|(flow, _)| flow.script.clone());
+        Contents {
+            plan: self.text(),
+            scripts: scripts
+                .chain([paths.root.join(tpm::FLOWS).join("lib.sh")])
+                .collect(),
+        }
+    }
+
+    /// Every flow must have had its fate. What is said of the run.
+    pub fn check(&self, paths: &Paths, outcome: &Outcome) -> Result<String> {
+        passed(paths, outcome)?;
+        let log = paths.show(&outcome.serial_log);
+        let said = |text: &str| outcome.lines.iter().any(|line| line.text.starts_with(text));
+        let mut reasons: Vec<(&str, usize)> = Vec::new();
+        for (flow, fate) in &self.fates {
+            let line = match fate {
+                Fate::Run(_) => format!("vtpm-flows: ok {} (", flow.name),
+                Fate::Skip(reason) => {
+                    match reasons.iter_mut().find(|(known, _)| known == reason) {
+                        Some((_, count)) => *count += 1,
+                        None => reasons.push((reason, 1)),
+                    }
+                    format!("vtpm-flows: skip {}: {reason}", flow.name)
+                }
+            };
+            ensure!(said(&line), "the guest does not say {line:?} ({log})");
+        }
+        let mut remark = format!("{} flows", self.running());
+        for (reason, count) in reasons {
+            remark.push_str(&format!("; {count} not run: {reason}"));
+        }
+        Ok(remark)
+    }
+}
+
+/// The guest must have come to an end, and nothing have failed.
+pub fn passed(paths: &Paths, outcome: &Outcome) -> Result<()> {
+    let log = paths.show(&outcome.serial_log);
+    let texts: Vec<&str> = outcome
+        .lines
+        .iter()
+        .map(|line| line.text.as_str())
+        .collect();
+    if outcome.end != End::Status(0) {
+        let last = texts.iter().rfind(|text| text.starts_with("vtpm-flows:"));
+        bail!(
+            "the guest ended as {:?} after {last:?}; {}",
+            outcome.end,
+            report::explanation(paths, outcome, "it did not power off")
+        );
+    }
+    let failed: Vec<String> = texts
+        .iter()
+        .enumerate()
+        .filter(|(_, text)| text.starts_with("vtpm-flows: FAIL"))
+        .map(|(at, _)| texts[at..texts.len().min(at + 19)].join("\n"))
+        .collect();
+    if !failed.is_empty() {
+        bail!("{} failed ({log})\n{}", failed.len(), failed.join("\n"));
+    }
+    Ok(())
+}
+
+/// What tests/vtpm/init runs.
+pub struct Contents {
+    /// In which order, and how.
+    pub plan: String,
+    /// All that is named there.
+    pub scripts: Vec<PathBuf>,
+}
+
+impl Contents {
+    /// The initial RAM disk: busybox, tpm2-tools, openssl, a program that is another TPM, and modules in the order in which
+    /// they are loaded.
     pub fn initrd(
         &self,
         paths: &Paths,
         name: &str,
-        server: &Path,
+        server: Option<&Path>,
         modules: &[(String, Vec<u8>)],
     ) -> Result<PathBuf> {
         let tools = guest::tpm_tools(paths)?;
@@ -116,15 +196,15 @@ impl Plan {
         }
         archive.directory("lib/modules");
         archive.character_device("dev/console", 5, 1);
-        let read = |path: &str| fs::read(paths.root.join(path));
-        archive.file("init", 0o755, &read("tests/vtpm/init")?);
-        archive.file("flows/plan", 0o644, self.text().as_bytes());
-        archive.file("flows/lib.sh", 0o644, &read("tests/tpm/flows/lib.sh")?);
-        for (flow, fate) in &self.fates {
-            if matches!(fate, Fate::Run(_)) {
-                let path = format!("flows/{}.sh", flow.name);
-                archive.file(&path, 0o644, &fs::read(&flow.script)?);
-            }
+        archive.file(
+            "init",
+            0o755,
+            &fs::read(paths.root.join("tests/vtpm/init"))?,
+        );
+        archive.file("flows/plan", 0o644, self.plan.as_bytes());
+        for script in &self.scripts {
+            let name = script.file_name().unwrap_or_default().to_string_lossy();
+            archive.file(&format!("flows/{name}"), 0o644, &fs::read(script)?);
         }
         let configuration = fs::read(openssl.join("etc/ssl/openssl.cnf"))?;
         archive.file("usr/lib/ssl/openssl.cnf", 0o644, &configuration);
@@ -143,7 +223,9 @@ impl Plan {
         for program in ["busybox", "tpm2", "openssl"] {
             userland.program(&mut archive, program)?;
         }
-        userland.own_program(&mut archive, server)?;
+        if let Some(server) = server {
+            userland.own_program(&mut archive, server)?;
+        }
         for library in OPENED {
             userland.library(library);
         }
@@ -152,56 +234,6 @@ impl Plan {
         fs::create_dir_all(paths.images())?;
         fs::write(&initrd, archive.finish())?;
         Ok(initrd)
-    }
-
-    /// Every flow must have had its fate. What is said of the run.
-    pub fn check(&self, paths: &Paths, outcome: &Outcome) -> Result<String> {
-        let log = paths.show(&outcome.serial_log);
-        let texts: Vec<&str> = outcome
-            .lines
-            .iter()
-            .map(|line| line.text.as_str())
-            .collect();
-        let said = |text: &str| texts.iter().position(|line| line.starts_with(text));
-        if outcome.end != End::Status(0) {
-            let last = texts.iter().rfind(|text| text.starts_with("vtpm-flows:"));
-            bail!(
-                "the guest ended as {:?} after {last:?}; {}",
-                outcome.end,
-                report::explanation(paths, outcome, "it did not power off")
-            );
-        }
-        let failed: Vec<String> = texts
-            .iter()
-            .enumerate()
-            .filter(|(_, text)| text.starts_with("vtpm-flows: FAIL"))
-            .map(|(at, _)| texts[at..texts.len().min(at + 19)].join("\n"))
-            .collect();
-        if !failed.is_empty() {
-            bail!("{} failed ({log})\n{}", failed.len(), failed.join("\n"));
-        }
-        let mut reasons: Vec<(&str, usize)> = Vec::new();
-        for (flow, fate) in &self.fates {
-            let line = match fate {
-                Fate::Run(_) => format!("vtpm-flows: ok {} (", flow.name),
-                Fate::Skip(reason) => {
-                    match reasons.iter_mut().find(|(known, _)| known == reason) {
-                        Some((_, count)) => *count += 1,
-                        None => reasons.push((reason, 1)),
-                    }
-                    format!("vtpm-flows: skip {}: {reason}", flow.name)
-                }
-            };
-            ensure!(
-                said(&line).is_some(),
-                "the guest does not say {line:?} ({log})"
-            );
-        }
-        let mut remark = format!("{} flows", self.running());
-        for (reason, count) in reasons {
-            remark.push_str(&format!("; {count} not run: {reason}"));
-        }
-        Ok(remark)
     }
 }
 

@@ -7,18 +7,20 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::apt;
-use crate::build::{self, Contents, Image, LinuxFiles};
+use crate::build::{self, Image, LinuxFiles};
 use crate::compile::{self, Program};
 use crate::guest;
+use crate::monitor::Dump;
 use crate::packages;
 use crate::paths::Paths;
 use crate::qemu::{self, Machine};
 use crate::run;
 use crate::test::runner::{Step, Verdict};
+use crate::test::secrets;
 use crate::test::stage::Stage;
 use crate::test::tpm::TpmOptions;
 use crate::test::tpm_guest::{self, More, Server};
-use crate::test::vtpm_flows::Plan;
+use crate::test::vtpm_flows::{self, Contents, Plan};
 use crate::test::vtpm_selftests;
 use crate::watch::Watch;
 
@@ -42,6 +44,7 @@ pub fn steps<'a>(
 ) -> Vec<Step<'a>> {
     let guest = VtpmGuest { paths, stage, tpm };
     let mut steps = vec![Step::new("vTPM guest, flows", move |_| guest.flows(long))];
+    steps.push(Step::new("vTPM guest, secrets", move |_| guest.secrets()));
     // Tests and trusted keys come out of Linux's source, which is a large download.
     if long || apt::cached(paths, &packages::LINUX_SOURCE).is_some() {
         steps.push(Step::new("vTPM guest, Linux", move |_| guest.linux()));
@@ -67,7 +70,9 @@ impl VtpmGuest<'_> {
             let _lock = self.paths.lock()?;
             let linux = apt::obtain(self.paths, &packages::KERNEL)?.root;
             let second = self.second()?;
-            let initrd = plan.initrd(self.paths, "plain-flows", &second, &[])?;
+            let initrd =
+                plan.contents(self.paths)
+                    .initrd(self.paths, "plain-flows", Some(&second), &[])?;
             (guest::kernel(&linux)?, initrd)
         };
         let server = Server::new(&self.tpm.program(self.paths)?)?;
@@ -99,10 +104,15 @@ impl VtpmGuest<'_> {
             let linux = apt::obtain(self.paths, &packages::KERNEL)?;
             let modules = guest::vtpm_modules(self.paths, &linux)?;
             let second = self.second()?;
-            let initrd = plan.initrd(self.paths, "vtpm-flows", &second, &modules)?;
+            let initrd = plan.contents(self.paths).initrd(
+                self.paths,
+                "vtpm-flows",
+                Some(&second),
+                &modules,
+            )?;
             (guest::kernel(&linux.root)?, initrd)
         };
-        let (machine, _) = self.machine("vtpm-flows", kernel, initrd, "")?;
+        let (machine, _) = self.machine("vtpm-flows", kernel, initrd, "", false)?;
         let outcome = machine.run(self.paths, &watch("vtpm-flows", 1800))?;
         let remark = plan.check(self.paths, &outcome)?;
         Ok(Verdict::Passed(remark))
@@ -126,7 +136,7 @@ impl VtpmGuest<'_> {
             (guest::kernel(&linux.root)?, initrd)
         };
         let words = " tpm-guest=vtpm tpm-driver=tpm_svsm_bus";
-        let (machine, _) = self.machine("vtpm-linux", kernel, initrd, words)?;
+        let (machine, _) = self.machine("vtpm-linux", kernel, initrd, words, false)?;
         let outcome = machine.run(self.paths, &watch("vtpm-linux", 900))?;
         let expected: Vec<&str> = tpm_guest::ALWAYS
             .iter()
@@ -139,6 +149,42 @@ impl VtpmGuest<'_> {
         Ok(Verdict::Passed(format!("{} claims", expected.len())))
     }
 
+    /// A vTPM of known seeds is used, and its secrets are looked for in all memory.
+    fn secrets(&self) -> Result<Verdict> {
+        compile::bare_metal(self.paths, Program::LINUX)?;
+        compile::bare_metal(self.paths, &[Program::VtpmKnownSeeds])?;
+        let wanted = secrets::wanted(self.paths)?;
+        let (kernel, initrd) = {
+            let _lock = self.paths.lock()?;
+            let linux = apt::obtain(self.paths, &packages::KERNEL)?;
+            let modules = guest::vtpm_modules(self.paths, &linux)?;
+            let contents = Contents {
+                plan: "leave secrets\n".to_owned(),
+                scripts: vec![self.paths.root.join(secrets::SCRIPT)],
+            };
+            let initrd = contents.initrd(self.paths, "vtpm-secrets", None, &modules)?;
+            (guest::kernel(&linux.root)?, initrd)
+        };
+        let (machine, _) = self.machine("vtpm-secrets", kernel, initrd, "", true)?;
+        let dump = Dump {
+            after: "vtpm-flows: left",
+            file: self.paths.images().join("vtpm-secrets.memory"),
+            bytes: machine.memory << 20,
+        };
+        let _ = fs::remove_file(&dump.file);
+        let outcome = machine.run(
+            self.paths,
+            &Watch {
+                dump: Some(dump.clone()),
+                ..watch("vtpm-secrets", 600)
+            },
+        )?;
+        vtpm_flows::passed(self.paths, &outcome)?;
+        let verdict = secrets::check(self.paths, &outcome, &dump.file, &wanted);
+        let _ = fs::remove_file(&dump.file);
+        verdict.map(Verdict::Passed)
+    }
+
     /// The software SNP machine with an image for these files.
     fn machine(
         &self,
@@ -146,6 +192,7 @@ impl VtpmGuest<'_> {
         kernel: PathBuf,
         initrd: PathBuf,
         words: &str,
+        known_seeds: bool,
     ) -> Result<(Machine, Image)> {
         let command_line = self.paths.images().join(format!("{name}-cmdline"));
         fs::write(&command_line, format!("{}{words}", guest::COMMAND_LINE))?;
@@ -154,13 +201,18 @@ impl VtpmGuest<'_> {
             initrd,
             command_line,
         };
-        let image = build::image(self.paths, name, &Contents::Linux(&files))?;
+        let contents = if known_seeds {
+            build::Contents::LinuxKnownSeeds(&files)
+        } else {
+            build::Contents::Linux(&files)
+        };
+        let image = build::image(self.paths, name, &contents)?;
         let machine = Machine {
             qemu: Stage::need(&self.stage.qemu)?.clone(),
             payload: qemu::Payload::Snp {
                 machine: Program::Machine.path(self.paths),
                 image: image.path.clone(),
-                options: String::new(),
+                options: "memory".to_owned(),
                 files: run::fw_cfg_files(&files),
                 programs: Program::LINUX,
             },
@@ -187,5 +239,6 @@ fn watch(name: &str, limit: u64) -> Watch {
         // A flow that hangs is ended by the guest.
         silence: Duration::from_secs(200),
         live: false,
+        dump: None,
     }
 }
