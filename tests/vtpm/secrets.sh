@@ -8,9 +8,9 @@ pattern() { # FILE TEXT
     echo "$2" | rev | tr -d '\n' >"$1"
 }
 pattern sealed 1-egassem-delaes-fo-setyb-23-eht
-pattern stored 2-egassem-derots-fo-setyb-23-eht-
-pattern digest 3-tsegid-dednetxe-fo-setyb-23-eht
-pattern secret 4-drowssap-gnol-a-fo-setyb-23-eht
+pattern stored 2-egassem-derots-fo-setyb-23-eht
+pattern digest 3-tsegid-tnecer-a-fo-setyb-23-et
+pattern secret 4-drowssap-gnol-a-fo-setyb-23-et
 
 export TPM2TOOLS_TCTI=device:/dev/tpmrm0
 # What the known seeds' program on the host makes too.
@@ -27,7 +27,7 @@ cmp sealed unsealed
 # An HMAC session salted to a key of the TPM's, with encryption in both directions.
 tpm2_startauthsession -Q -S session --hmac-session -c primary-o
 tpm2_sessionconfig -Q session --enable-encrypt --enable-decrypt
-tpm2_unseal -Q -c object -p "session:session+file:secret" -o unsealed-too
+tpm2_unseal -Q -c object -p "session:session+$(cat secret)" -o unsealed-too
 tpm2_flushcontext session
 cmp sealed unsealed-too
 

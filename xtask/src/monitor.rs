@@ -3,7 +3,7 @@
 
 use std::env;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process;
@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 pub struct Monitor {
     socket: PathBuf,
 }
+
+/// Time for each gigabyte or so of it.
+const DUMP_LIMIT: Duration = Duration::from_secs(60);
 
 /// A look at a machine's memory while it runs.
 #[derive(Clone, Debug)]
@@ -49,14 +52,14 @@ impl Monitor {
 
     /// Stops the machine, writes its memory from address 0 on to a file, and ends QEMU. The last is what tells when the file
     /// is complete.
-    pub fn dump(&self, dump: &Dump) {
-        for command in [
-            "stop".to_owned(),
-            format!("pmemsave 0 {} \"{}\"", dump.bytes, dump.file.display()),
-            "quit".to_owned(),
-        ] {
-            let _ = self.ask(&command);
-        }
+    pub fn dump(&self, dump: &Dump) -> io::Result<()> {
+        let mut stream = UnixStream::connect(&self.socket)?;
+        stream.set_read_timeout(Some(DUMP_LIMIT))?;
+        let file = dump.file.display();
+        let commands = format!("stop\npmemsave 0 {} \"{file}\"\nquit\n", dump.bytes);
+        stream.write_all(commands.as_bytes())?;
+        // Until QEMU ends: a connection that is closed takes with it what has not been read from it.
+        io::copy(&mut stream, &mut io::sink()).map(|_| ())
     }
 
     fn ask(&self, question: &str) -> Option<String> {

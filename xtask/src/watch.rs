@@ -170,7 +170,7 @@ impl Follower<'_> {
                     for byte in chunk {
                         if byte == b'\n' {
                             lines.push(line(self.started, &mut partial));
-                            self.dump_after(lines.last());
+                            self.dump_after(lines.last())?;
                         } else {
                             partial.push(byte);
                         }
@@ -189,10 +189,12 @@ impl Follower<'_> {
         Ok((end, lines, self.registers))
     }
 
-    fn dump_after(&self, line: Option<&Line>) {
+    fn dump_after(&self, line: Option<&Line>) -> Result<()> {
         match (&self.watch.dump, line) {
-            (Some(dump), Some(line)) if line.text == dump.after => self.monitor.dump(dump),
-            _ => {}
+            (Some(dump), Some(line)) if line.text == dump.after => {
+                self.monitor.dump(dump).context("cannot see the memory")
+            }
+            _ => Ok(()),
         }
     }
 
