@@ -236,6 +236,7 @@ fn layout(outcome: &Outcome) -> Result<Layout> {
 /// Whose each page is. Bits of the RMP: docs/src/machine.md.
 fn owners(memory: &[u8], layout: &Layout) -> Result<Vec<Owner>> {
     const ASSIGNED: u64 = 1;
+    const LARGE: u64 = 2;
     const READ: u8 = 1;
     let entry = |frame: u64| -> Result<(u64, &[u8])> {
         ensure!(frame < layout.rmp.1, "frame {frame:#x} has no RMP entry");
@@ -256,7 +257,12 @@ fn owners(memory: &[u8], layout: &Layout) -> Result<Vec<Owner>> {
             {
                 return Ok(Owner::Host);
             }
-            let (state, permissions) = entry(frame)?;
+            let large = entry(frame & !511)?;
+            let (state, permissions) = if large.0 & (ASSIGNED | LARGE) == ASSIGNED | LARGE {
+                large
+            } else {
+                entry(frame)?
+            };
             Ok(if state & ASSIGNED == 0 {
                 Owner::Shared
             } else if permissions[1..].iter().any(|rights| rights & READ != 0) {
