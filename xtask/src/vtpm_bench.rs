@@ -351,6 +351,7 @@ impl<'a> Stage<'a> {
                 limit: LIMIT,
                 silence: LIMIT,
                 live: false,
+                dump: None,
             },
         )
     }
