@@ -27,7 +27,7 @@ use runner::{Step, Tally};
 /// Options of `test`.
 #[derive(Args, Clone, Debug)]
 pub struct TestOptions {
-    /// Only the steps whose names contain this
+    /// Only the steps whose names contain this, in whatever case
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
     /// Also what takes long: boots with 2 and 8 vCPUs, with 512 MiB and 4 GiB, on a newer QEMU, and one many times over;
@@ -56,7 +56,7 @@ pub fn test(paths: &Paths, options: &TestOptions) -> Result<ExitCode> {
         options
             .filter
             .as_ref()
-            .is_none_or(|filter| step.name.contains(filter.as_str()))
+            .is_none_or(|filter| step.name.to_lowercase().contains(&filter.to_lowercase()))
     };
     let mut static_checks = checks::steps(paths);
     static_checks.retain(wanted);
