@@ -202,15 +202,19 @@ impl ServiceSpace {
         unsafe { core::ptr::copy_nonoverlapping(from, buffer.as_mut_ptr(), count) };
     }
 
-    /// Copies to the message page, and clears what is behind.
+    /// Copies to the message page.
     pub fn write_message(&mut self, bytes: &[u8]) {
         let count = bytes.len().min(PAGE_SIZE as usize);
         let to = self.message.va() as *mut u8;
         // SAFETY: as for `read`; nothing refers to the page.
-        unsafe {
-            core::ptr::copy_nonoverlapping(bytes.as_ptr(), to, count);
-            core::ptr::write_bytes(to.add(count), 0, PAGE_SIZE as usize - count);
-        }
+        unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), to, count) };
+    }
+
+    /// Clears the first bytes of the message page.
+    pub fn clear_message(&mut self, bytes: usize) {
+        let count = bytes.min(PAGE_SIZE as usize);
+        // SAFETY: as for `write_message`.
+        unsafe { core::ptr::write_bytes(self.message.va() as *mut u8, 0, count) };
     }
 
     /// Clears everything that the service has written or may write: it has ended.

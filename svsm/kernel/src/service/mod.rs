@@ -61,6 +61,14 @@ impl Message {
         })
     }
 
+    /// Clears it.
+    fn clear(&mut self) {
+        if let Some(used) = self.bytes.get_mut(..self.length) {
+            used.fill(0);
+        }
+        self.length = 0;
+    }
+
     fn get(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()
     }
@@ -127,11 +135,10 @@ impl Inner {
 
     /// Forgets a request and its response: the guest has got it.
     fn forget(&mut self) {
-        self.process.clear_message();
-        for message in [&mut self.request, &mut self.incoming] {
-            message.bytes.fill(0);
-            message.length = 0;
-        }
+        let longest = self.request.length.max(self.response as usize);
+        self.process.clear_message(longest);
+        self.request.clear();
+        self.incoming.clear();
         self.response = 0;
     }
 }

@@ -116,9 +116,9 @@ impl Process {
         self.registers.rdx = (kind as u64) << 32 | message.len() as u64;
     }
 
-    /// Clears the message page.
-    pub fn clear_message(&mut self) {
-        self.space.write_message(&[]);
+    /// Clears the first bytes of the message page.
+    pub fn clear_message(&mut self, bytes: usize) {
+        self.space.clear_message(bytes);
     }
 
     /// Forgets everything it knew.

@@ -42,6 +42,9 @@ fn command(kernel: &Kernel, gpa: u64) -> CallResult {
         Decision::Busy => return Err(result::BUSY),
         Decision::Deliver => return copy_out(kernel, inner, gpa),
         Decision::Start => {
+            // A response that nobody fetched.
+            inner.process.clear_message(inner.response as usize);
+            inner.response = 0;
             core::mem::swap(&mut inner.request, &mut inner.incoming);
             inner.request_gpa = gpa;
             inner.spent = 0;
@@ -87,6 +90,7 @@ fn copy_in(kernel: &Kernel, inner: &mut Inner, gpa: u64) -> CallResult {
     }
     kernel.machine.read(gpa, &mut header).map_err(fault)?;
     let bytes = wire::Header::parse(&header)?;
+    inner.incoming.clear();
     let body = gpa + HEADER_BYTES as u64;
     inner.incoming.length = bytes as usize;
     let buffer = inner.incoming.bytes.get_mut(..bytes as usize);
@@ -98,8 +102,11 @@ fn copy_in(kernel: &Kernel, inner: &mut Inner, gpa: u64) -> CallResult {
 
 /// Gives the response to the buffer at `gpa`, and forgets request and response.
 fn copy_out(kernel: &Kernel, inner: &mut Inner, gpa: u64) -> CallResult {
+    inner.incoming.clear();
     inner.incoming.length = inner.response as usize;
-    inner.process.space().read_message(inner.incoming.bytes);
+    if let Some(to) = inner.incoming.bytes.get_mut(..inner.response as usize) {
+        inner.process.space().read_message(to);
+    }
     let outcome = write_response(kernel, inner.incoming.get(), gpa);
     inner.forget();
     outcome
