@@ -148,9 +148,9 @@ fn inspect_lists_them() {
     let text = inspect::describe(&two(), false).unwrap();
     for words in [
         "page data, 0x8000670000 to 0x8000672fff (3 pages): contents from the file, measured",
-        "service vtpm: protocol 2, at most 1024 KiB of heap, 4032 bytes of ELF file, entry 0x400000\n  \
+        "service vtpm: protocol 2, at most 1024 KiB of heap and 300 s for a request, 4032 bytes of ELF file, entry 0x400000\n  \
          0x400000 to 0x400fff: read, execute\n  0x402000 to 0x403fff: read, write\n",
-        "service other: protocol 9, at most 0 KiB of heap",
+        "service other: protocol 9, at most 0 KiB of heap and 300 s for a request",
     ] {
         assert!(text.contains(words), "{text}\nlacks {words:?}");
     }
