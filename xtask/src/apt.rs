@@ -44,7 +44,7 @@ pub fn obtain(paths: &Paths, bundle: &Bundle) -> Result<Unpacked> {
 }
 
 /// The bundle, if a complete one is in the cache.
-pub fn cached(paths: &Paths, bundle: &Bundle) -> Option<Unpacked> {
+fn cached(paths: &Paths, bundle: &Bundle) -> Option<Unpacked> {
     let folder = paths.packages().join(bundle.name);
     let manifest = fs::read_to_string(folder.join(MANIFEST)).ok()?;
     let unpacked = Unpacked {
