@@ -15,6 +15,7 @@ mod vtpm_flows;
 mod vtpm_guest;
 mod vtpm_selftests;
 
+use std::cmp::Reverse;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -66,9 +67,11 @@ pub fn test(paths: &Paths, options: &TestOptions) -> Result<ExitCode> {
     let mut compare = tpm_compare::steps(paths, options.long);
     compare.retain(wanted);
     let stage = stage::Stage::default();
-    let mut boots = boots::steps(paths, &stage, options.long);
+    // What needs all processors first, then the longest, so that the rest goes on beside it.
+    let mut boots = vtpm_guest::steps(paths, &stage, &options.tpm, options.long);
+    boots.extend(boots::steps(paths, &stage, options.long));
     boots.extend(tpm_guest::steps(paths, &stage, &options.tpm, options.long));
-    boots.extend(vtpm_guest::steps(paths, &stage, &options.tpm, options.long));
+    boots.sort_by_key(|step| Reverse(step.slots));
     boots.retain(wanted);
     if options.list {
         for step in static_checks
