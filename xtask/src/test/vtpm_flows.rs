@@ -145,6 +145,10 @@ impl Plan {
             };
             ensure!(said(&line), "the guest does not say {line:?} ({log})");
         }
+        ensure!(
+            said("vtpm-flows: ok long-keys ("),
+            "the guest has made no RSA-3072 keys ({log})"
+        );
         let mut remark = format!("{} flows", self.running());
         for (reason, count) in reasons {
             remark.push_str(&format!("; {count} not run: {reason}"));
