@@ -13,14 +13,14 @@ use crate::build::{self, Contents, Image, LinuxFiles};
 use crate::cli::Size;
 use crate::compile::{self, Program};
 use crate::elf;
-use crate::figures::{Figure, json, table};
+use crate::figures::{Figure, json, publish, table};
 use crate::guest;
 use crate::paths::Paths;
 use crate::qemu::{self, Machine};
 use crate::report;
 use crate::run;
 use crate::test::checks;
-use crate::ui::{self, Progress};
+use crate::ui::Progress;
 use crate::vtpm_bench;
 use crate::watch::{Outcome, Watch};
 
@@ -97,12 +97,7 @@ pub fn bench(paths: &Paths, options: &BenchOptions) -> Result<ExitCode> {
         options.size.cpus, options.size.memory, options.runs
     );
     let table = table(&title, &figures);
-    ui::say(&table);
-    let folder = paths.cache.join("bench");
-    fs::create_dir_all(&folder)?;
-    fs::write(folder.join("bench.md"), &table)?;
-    fs::write(folder.join("bench.json"), json(&title, &figures))?;
-    ui::note(format!("written to {}", paths.show(&folder)));
+    publish(paths, "bench", &table, &json(&title, &figures))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,5 +1,23 @@
 //! Measured figures as tables: Markdown for people, JSON for programs.
 
+use std::fs;
+
+use anyhow::Result;
+
+use crate::paths::Paths;
+use crate::ui;
+
+/// Prints a benchmark's text, and writes it and its JSON where the last run's are.
+pub fn publish(paths: &Paths, name: &str, text: &str, json: &str) -> Result<()> {
+    ui::say(text);
+    let folder = paths.cache.join("bench");
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join(format!("{name}.md")), text)?;
+    fs::write(folder.join(format!("{name}.json")), json)?;
+    ui::note(format!("written to {}", paths.show(&folder)));
+    Ok(())
+}
+
 /// One figure: what, its value, and the limit the project has set itself.
 pub struct Figure {
     /// Key in the JSON file.

@@ -10,6 +10,7 @@ use clap::Args;
 
 use crate::apt;
 use crate::compile;
+use crate::figures::publish;
 use crate::packages;
 use crate::paths::Paths;
 use crate::process;
@@ -96,12 +97,7 @@ pub fn bench(paths: &Paths, options: &TpmBenchOptions) -> Result<ExitCode> {
         apt::obtain(paths, &packages::LIBTPMS)?.version()
     );
     let table = table(&title, &rows);
-    ui::say(&table);
-    let folder = paths.cache.join("bench");
-    fs::create_dir_all(&folder)?;
-    fs::write(folder.join("tpm.md"), &table)?;
-    fs::write(folder.join("tpm.json"), json(&title, &rows))?;
-    ui::note(format!("written to {}", paths.show(&folder)));
+    publish(paths, "tpm", &table, &json(&title, &rows))?;
     let failed = rows
         .iter()
         .any(|row| row.engine.is_err() || row.libtpms.is_err());

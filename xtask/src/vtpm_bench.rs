@@ -16,10 +16,10 @@ use clap::Args;
 use crate::build::{self, Contents, Image, LinuxFiles};
 use crate::compile::{self, Program};
 use crate::cpio::Archive;
-use crate::figures::{Figure, json, table};
+use crate::figures::{Figure, json, publish, table};
 use crate::paths::Paths;
 use crate::qemu::{self, Machine};
-use crate::ui::{self, Progress};
+use crate::ui::Progress;
 use crate::watch::{Outcome, Watch};
 use crate::{guest, host, packages, process, report, run};
 
@@ -64,12 +64,7 @@ pub fn bench(paths: &Paths, options: &VtpmBenchOptions) -> Result<ExitCode> {
     );
     let figures = measured.figures();
     let text = format!("{}\n{}", table(&title, &figures), measured.tables());
-    ui::say(&text);
-    let folder = paths.cache.join("bench");
-    fs::create_dir_all(&folder)?;
-    fs::write(folder.join("vtpm.md"), &text)?;
-    fs::write(folder.join("vtpm.json"), json(&title, &figures))?;
-    ui::note(format!("written to {}", paths.show(&folder)));
+    publish(paths, "vtpm", &text, &json(&title, &figures))?;
     Ok(ExitCode::SUCCESS)
 }
 

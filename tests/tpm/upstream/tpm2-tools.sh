@@ -19,18 +19,12 @@ kind=${1:?tpm-server or swtpm}
 shift
 # shellcheck source=wrapper.bash
 . "$(dirname "$0")/wrapper.bash"
-root=$(realpath "$(dirname "$0")/../../..")
-target=${CARGO_TARGET_DIR:-$root/target}
 logs=${LOGS:-$target/tpm-upstream}/tpm2-tools-$kind
 sources=${SOURCES:-$target/tpm-upstream/tpm2-tools-$version}
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 mkdir -p "$logs" "$work/bin"
 
 if [ ! -d "$sources/man" ]; then
-    git clone --quiet --bare "$source" "$work/source"
-    mkdir -p "$sources"
-    git --git-dir="$work/source" archive "$commit" test tools man | tar x -C "$sources"
+    unpack "$sources" test tools man
 fi
 
 # helpers.sh starts what it finds under the name of the simulator, and looks for that name among those who listen.

@@ -20,18 +20,13 @@ kind=${1:?tpm-server or swtpm}
 shift
 # shellcheck source=wrapper.bash
 . "$(dirname "$0")/wrapper.bash"
-root=$(realpath "$(dirname "$0")/../../..")
-target=${CARGO_TARGET_DIR:-$root/target}
 logs=${LOGS:-$target/tpm-upstream}/tpm2-tss-$kind
 build=${BUILD:-$target/tpm-upstream/tpm2-tss-$version}
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 mkdir -p "$logs"
 
 if [ ! -f "$build/build/Makefile" ]; then
-    git clone --quiet --bare "$source" "$work/source"
+    unpack "$build"
     mkdir -p "$build/build"
-    git --git-dir="$work/source" archive "$commit" | tar x -C "$build"
     # The version comes from git, which an archive has not.
     sed -i "s/^git describe.*/echo $version >VERSION/" "$build/bootstrap"
     (

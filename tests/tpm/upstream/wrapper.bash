@@ -1,5 +1,21 @@
-# Sourced by the scripts beside it: a program `tpm_server` as the suites expect it, which is the project's server.
+# Sourced by the scripts beside it: their folders, their sources, and a program `tpm_server` as the suites expect it, which is
+# the project's server.
 # shellcheck shell=bash
+
+root=$(realpath "$(dirname "$0")/../../..")
+# shellcheck disable=SC2034 # for the scripts
+target=${CARGO_TARGET_DIR:-$root/target}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# unpack FOLDER [PATH...]: puts $commit of the repository $source into FOLDER, all of it or only these paths.
+unpack() {
+    local folder=$1
+    shift
+    git clone --quiet --bare "$source" "$work/source"
+    mkdir -p "$folder"
+    git --git-dir="$work/source" archive "$commit" "$@" | tar x -C "$folder"
+}
 
 # make_wrapper SERVER FOLDER: puts FOLDER/bin/tpm_server, which takes `-port N`. Each start begins with a state of its own
 # in the present folder, in which the SHA-1 bank of PCRs is allocated: it is off by default, and the suites use it.

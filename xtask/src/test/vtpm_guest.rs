@@ -43,9 +43,11 @@ pub fn steps<'a>(
     long: bool,
 ) -> Vec<Step<'a>> {
     let guest = VtpmGuest { paths, stage, tpm };
-    let mut steps = vec![Step::new("vTPM guest, flows", move |_| guest.flows(long))];
-    steps.push(Step::new("vTPM guest, secrets", move |_| guest.secrets()));
-    steps.push(Step::new("vTPM guest, Linux", move |_| guest.linux()));
+    let mut steps = vec![
+        Step::new("vTPM guest, flows", move |_| guest.flows(long)),
+        Step::new("vTPM guest, secrets", move |_| guest.secrets()),
+        Step::new("vTPM guest, Linux", move |_| guest.linux()),
+    ];
     if long {
         steps.push(Step::new("TPM guest, flows", move |_| guest.plain_flows()));
     }

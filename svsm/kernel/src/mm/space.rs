@@ -22,8 +22,8 @@ struct Region {
     first: Frame,
 }
 
-/// Image segments, stack, message page, heap.
-const MAX_REGIONS: usize = MAX_SEGMENTS + 3;
+/// Image segments, stack, message page. The heap, which grows, is not among them.
+const MAX_REGIONS: usize = MAX_SEGMENTS + 2;
 
 /// The memory of one service.
 pub struct ServiceSpace {
@@ -165,23 +165,23 @@ impl ServiceSpace {
         Some(start)
     }
 
+    /// All that is the service's, with so many pages of its heap.
+    fn all_regions(&self, heap_pages: u64) -> impl Iterator<Item = Region> {
+        let heap = Region {
+            va: HEAP_BASE,
+            pages: heap_pages,
+            first: self.heap,
+        };
+        self.regions.iter().copied().flatten().chain([heap])
+    }
+
     /// Where the kernel has the `bytes` bytes that the service has at `va`, if they are its own, mapped, and in one region.
     fn find(&self, va: u64, bytes: u64) -> Option<*const u8> {
-        let heap = Some(Region {
-            va: HEAP_BASE,
-            pages: self.heap_mapped,
-            first: self.heap,
-        });
-        self.regions
-            .iter()
-            .chain([&heap])
-            .flatten()
-            .find_map(|region| {
-                let offset = va.checked_sub(region.va)?;
-                let end = offset.checked_add(bytes)?;
-                (end <= region.pages * PAGE_SIZE)
-                    .then_some((region.first.va() + offset) as *const u8)
-            })
+        self.all_regions(self.heap_mapped).find_map(|region| {
+            let offset = va.checked_sub(region.va)?;
+            let end = offset.checked_add(bytes)?;
+            (end <= region.pages * PAGE_SIZE).then_some((region.first.va() + offset) as *const u8)
+        })
     }
 
     /// Copies from the service's memory; `false` when it has no such memory.
@@ -219,12 +219,7 @@ impl ServiceSpace {
 
     /// Clears everything that the service has written or may write: it has ended.
     pub fn wipe(&mut self) {
-        let heap = Some(Region {
-            va: HEAP_BASE,
-            pages: self.heap_pages,
-            first: self.heap,
-        });
-        for region in self.regions.iter().chain([&heap]).flatten() {
+        for region in self.all_regions(self.heap_pages) {
             // SAFETY: the frames are the service's, which does not run any more.
             unsafe {
                 core::ptr::write_bytes(

@@ -92,10 +92,8 @@ pub trait Platform: Sync {
     /// Gives this CPU a timer, with a page for what the host says about it. On each CPU. Without a timer a service's slices end
     /// when the service has an answer.
     fn init_timer(&self, page: SharedPage) -> PlatformResult<()>;
-    /// Has this CPU interrupted after so many nanoseconds, if it has a timer; not before, by the host's clock.
-    fn start_timer(&self, nanoseconds: u64);
-    /// Stops the timer.
-    fn stop_timer(&self);
+    /// Has this CPU interrupted after so many nanoseconds, or with 0 not at all, if it has a timer. not before, by the host's clock.
+    fn set_timer(&self, nanoseconds: u64);
     /// Before a service runs: leaves nothing for which an exit of the service's making could ask the host.
     fn calm(&self);
     /// Runs the guest's level on this CPU, until it wants to run the SVSM.

@@ -146,12 +146,6 @@ impl Inner {
 /// Starts all services of the image, one after the other, up to where each waits for its first request. One that cannot be
 /// started stops the boot: the image is measured, so it is wrong for good.
 pub fn start(params: &BootParams) -> Services {
-    if params.services.size.get() == 0 {
-        return Services {
-            list: &[],
-            served: Served::new(),
-        };
-    }
     let area = mm::parameters(params.services.base.get(), params.services.size.get());
     let entries = match table::parse(area.unwrap_or_default()) {
         Ok(entries) => entries,

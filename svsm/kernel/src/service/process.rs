@@ -167,7 +167,7 @@ impl Process {
                 break Pause::Sliced;
             }
         };
-        PLATFORM.stop_timer();
+        PLATFORM.set_timer(0);
         pause
     }
 }
@@ -175,7 +175,7 @@ impl Process {
 /// Has the timer interrupt this CPU at `deadline`, or very soon.
 fn start_timer(deadline: u64) {
     let left = deadline.saturating_sub(cpu::tsc());
-    PLATFORM.start_timer(clock::nanoseconds(left).max(1));
+    PLATFORM.set_timer(clock::nanoseconds(left).max(1));
 }
 
 /// Does what a call asks for.

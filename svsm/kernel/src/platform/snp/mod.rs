@@ -124,12 +124,8 @@ impl Platform for Snp {
         doorbell::init(page)
     }
 
-    fn start_timer(&self, nanoseconds: u64) {
+    fn set_timer(&self, nanoseconds: u64) {
         doorbell::set_timer(nanoseconds);
-    }
-
-    fn stop_timer(&self) {
-        doorbell::set_timer(0);
     }
 
     fn calm(&self) {
