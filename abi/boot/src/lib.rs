@@ -21,23 +21,30 @@ pub mod layout {
     /// Secrets page, as the firmware fills it.
     pub const SECRETS_GPA: u64 = 0x1_F000;
 
-    /// The SVSM's memory: far above any RAM the guest is given, so that the guest's memory map has no hole.
+    /// The SVSM's memory on SEV-SNP: far above any RAM the guest is given, so that the guest's memory map has no hole.
     pub const SVSM_BASE: u64 = 0x80_0000_0000;
+    /// The SVSM's memory on the native platform: in RAM that every machine has, because no loader can make more of it there.
+    pub const NATIVE_SVSM_BASE: u64 = 0x200_0000;
     /// Bytes of it.
     pub const SVSM_SIZE: u64 = 8 * 1024 * 1024;
-    /// Where the kernel is linked: virtual address of `SVSM_BASE`.
+    /// Where the kernel is linked: virtual address of the SVSM's memory.
     pub const KERNEL_VIRTUAL_BASE: u64 = 0xFFFF_FFFF_8000_0000;
 
-    /// The measured services: a page with the [`super::ServiceTable`], then their ELF images. Read-only for good; what of
-    /// it is not launched is not used.
-    pub const SERVICES_GPA: u64 = PARAMETERS_GPA - SERVICES_SIZE;
+    /// The measured services, from the start of the SVSM's memory: a page with the [`super::ServiceTable`], then their ELF
+    /// images. Read-only for good; what of it is not launched is not used.
+    pub const SERVICES_OFFSET: u64 = PARAMETERS_OFFSET - SERVICES_SIZE;
     /// Most bytes of it.
     pub const SERVICES_SIZE: u64 = 0x18_0000;
 
     /// The last part of the SVSM's memory holds parameters; all of it is launched.
-    pub const PARAMETERS_GPA: u64 = SVSM_BASE + SVSM_SIZE - PARAMETERS_SIZE;
+    pub const PARAMETERS_OFFSET: u64 = SVSM_SIZE - PARAMETERS_SIZE;
     /// Bytes of it.
     pub const PARAMETERS_SIZE: u64 = 0x1_0000;
+
+    /// Where SEV-SNP has the services.
+    pub const SERVICES_GPA: u64 = SVSM_BASE + SERVICES_OFFSET;
+    /// Where SEV-SNP has the parameters.
+    pub const PARAMETERS_GPA: u64 = SVSM_BASE + PARAMETERS_OFFSET;
     /// The measured [`super::BootParams`] page.
     pub const BOOT_PARAMS_GPA: u64 = PARAMETERS_GPA;
     /// The page with [`super::GeneralParams`].
@@ -50,6 +57,15 @@ pub mod layout {
     pub const MADT_GPA: u64 = PARAMETERS_GPA + 0x8000;
     /// Bytes of it.
     pub const MADT_SIZE: u64 = 0x8000;
+
+    /// Where the native platform has what SEV-SNP has at `gpa`: the SVSM's memory is elsewhere, all else in the same place.
+    pub const fn native(gpa: u64) -> u64 {
+        if gpa >= SVSM_BASE && gpa - SVSM_BASE < SVSM_SIZE {
+            gpa - SVSM_BASE + NATIVE_SVSM_BASE
+        } else {
+            gpa
+        }
+    }
 
     /// The guest payload's region: reserved in the guest's memory map. One large page, because Linux maps what
     /// it finds there (blob, CPUID, secrets, calling area) by large pages before it can fault.
@@ -77,7 +93,10 @@ pub const BOOT_PARAMS_MAGIC: [u8; 8] = *b"MACABOOT";
 /// First bytes of [`GuestParams`].
 pub const GUEST_PARAMS_MAGIC: [u8; 8] = *b"MACAGUES";
 /// Version of both.
-pub const PARAMS_VERSION: u32 = 2;
+pub const PARAMS_VERSION: u32 = 3;
+/// Bit of [`BootParams::flags`]: the image has a debugger in it, and whoever reaches its serial port sees and changes
+/// everything. Such an image keeps no secret.
+pub const FLAG_DEBUGGER: u32 = 1;
 /// First bytes of [`ServiceTable`].
 pub const SERVICE_TABLE_MAGIC: [u8; 8] = *b"MACASERV";
 /// Most services of an image.
@@ -152,7 +171,11 @@ pub struct BootParams {
     /// Serial console's first port.
     pub serial_port: U16,
     /// Zero.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 2],
+    /// [`FLAG_DEBUGGER`].
+    pub flags: U32,
+    /// For an SVSM with tests in it: the failure to be provoked, in ASCII padded with zeros; zeros: all tests.
+    pub test_case: [u8; 32],
     /// The guest.
     pub guest: GuestImage,
 }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use boot_abi::PayloadDigests;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use macadamia_igvm::build::{self, First, Guest, Service, sha256};
+use macadamia_igvm::build::{self, Debug, First, Guest, Service, sha256};
 use macadamia_igvm::{check, inspect, measure};
 
 /// Builds, measures and inspects IGVM images of the Macadamia SVSM.
@@ -112,6 +112,12 @@ struct BuildArgs {
     /// A file with the command line; every byte of it counts
     #[arg(long, value_name = "FILE", requires = "kernel")]
     cmdline_file: Option<PathBuf>,
+    /// Say in the measured parameters that the SVSM has a debugger in it; it refuses to start when that is not so
+    #[arg(long, requires = "svsm")]
+    debugger: bool,
+    /// For an SVSM with tests in it: the failure to be provoked, instead of all its tests
+    #[arg(long, value_name = "NAME", requires = "svsm", value_parser = test_case)]
+    test_case: Option<[u8; 32]>,
     /// The SNP guest policy, hexadecimal: bit 16 allows SMT, bit 17 must be set, bit 19 allows debugging
     #[arg(long, value_name = "HEX", default_value = "0x30000", value_parser = hexadecimal)]
     policy: u64,
@@ -163,6 +169,19 @@ fn service(text: &str) -> Result<ServiceArg, String> {
         request_seconds: number("seconds", seconds)?,
         path: path.into(),
     })
+}
+
+fn test_case(text: &str) -> Result<[u8; 32], String> {
+    let mut name = [0; 32];
+    match name.get_mut(..text.len()) {
+        Some(place) if text.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            place.copy_from_slice(text.as_bytes());
+            Ok(name)
+        }
+        _ => Err(format!(
+            "{text:?}: expected at most 32 printable ASCII characters"
+        )),
+    }
 }
 
 fn hexadecimal(text: &str) -> Result<u64, String> {
@@ -239,6 +258,10 @@ fn run_build(args: &BuildArgs) -> Result<()> {
                 kernel: &kernel,
                 services: &services,
                 guest,
+                debug: Debug {
+                    debugger: args.debugger,
+                    test_case: args.test_case.unwrap_or_default(),
+                },
             }
         }
         (None, None) => anyhow::bail!("there is neither --svsm nor --payload"),

@@ -196,6 +196,7 @@ fn an_svsm_without_a_guest() {
                 kernel: &kernel,
                 services: &[],
                 guest: None,
+                debug: Default::default(),
             },
             DEFAULT_POLICY,
         )
@@ -266,6 +267,7 @@ fn every_byte_of_what_is_given_counts() {
                 kernel,
                 services: &[],
                 guest: Some(Guest { elf, digests }),
+                debug: Default::default(),
             },
             DEFAULT_POLICY,
         )

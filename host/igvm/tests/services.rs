@@ -25,6 +25,7 @@ fn try_image(services: &[Service<'_>]) -> anyhow::Result<Vec<u8>> {
         kernel: &kernel,
         services,
         guest: None,
+        debug: Default::default(),
     };
     build(&first, DEFAULT_POLICY)
 }
@@ -46,7 +47,7 @@ fn two() -> Vec<u8> {
 fn the_svsm_finds_the_services() {
     let memory = load(&two());
     let params = &memory.pages[&layout::BOOT_PARAMS_GPA].1;
-    let params = boot_params::check(&params[..], layout::SVSM_BASE).unwrap();
+    let params = boot_params::check(&params[..], layout::SVSM_BASE, layout::SVSM_BASE).unwrap();
     // The table, and one page for each file.
     assert_eq!(params.services, GpaRange::new(0x80_0067_0000, 0x3000));
     let mut region = Vec::new();

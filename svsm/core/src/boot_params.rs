@@ -52,8 +52,8 @@ fn within(inner: &GpaRange, outer: &GpaRange) -> bool {
     }
 }
 
-/// Reads and checks the page. `image_end` is where the SVSM's image ends by its own symbols.
-pub fn check(page: &[u8], image_end: u64) -> Result<BootParams, BootParamsError> {
+/// Reads and checks the page. `base` is where the SVSM's memory is, `image_end` where its image ends by its own symbols.
+pub fn check(page: &[u8], base: u64, image_end: u64) -> Result<BootParams, BootParamsError> {
     let Ok((params, _)) = BootParams::read_from_prefix(page) else {
         return Err(BootParamsError::Size {
             size: page.len() as u32,
@@ -97,13 +97,14 @@ pub fn check(page: &[u8], image_end: u64) -> Result<BootParams, BootParamsError>
     range(
         "SVSM memory",
         svsm,
-        *svsm == GpaRange::new(layout::SVSM_BASE, layout::SVSM_SIZE),
-        "0x8000000000 with 0x800000 bytes, for which this SVSM is linked",
+        *svsm == GpaRange::new(base, layout::SVSM_SIZE),
+        "0x800000 bytes, where the SVSM was started",
     )?;
     let image = &params.kernel_image;
     let image_holds = within(image, svsm)
         && image.base == svsm.base
-        && bounds(image).is_some_and(|(_, end)| image_end <= end && end <= layout::SERVICES_GPA);
+        && bounds(image)
+            .is_some_and(|(_, end)| image_end <= end && end <= base + layout::SERVICES_OFFSET);
     range(
         "kernel image",
         image,
@@ -118,12 +119,12 @@ pub fn check(page: &[u8], image_end: u64) -> Result<BootParams, BootParamsError>
         "the end of the SVSM's memory",
     )?;
     let services = &params.services;
-    let place = GpaRange::new(layout::SERVICES_GPA, layout::SERVICES_SIZE);
+    let place = GpaRange::new(base + layout::SERVICES_OFFSET, layout::SERVICES_SIZE);
     range(
         "services",
         services,
         services.base == place.base && within(services, &place),
-        "pages from 0x8000670000 to at most the parameters",
+        "pages from their place to at most the parameters",
     )?;
     for (name, area) in [("memory map", &params.memory_map), ("MADT", &params.madt)] {
         range(
@@ -133,7 +134,7 @@ pub fn check(page: &[u8], image_end: u64) -> Result<BootParams, BootParamsError>
             "pages within the parameters",
         )?;
     }
-    let below = GpaRange::new(0, layout::SVSM_BASE);
+    let below = GpaRange::new(0, base);
     range(
         "boot stage",
         &params.boot_stage,
@@ -244,7 +245,9 @@ mod tests {
             memory_map: GpaRange::new(layout::MEMORY_MAP_GPA, layout::MEMORY_MAP_SIZE),
             madt: GpaRange::new(layout::MADT_GPA, layout::MADT_SIZE),
             serial_port: 0x3F8.into(),
-            reserved: [0; 6],
+            reserved: [0; 2],
+            flags: 0.into(),
+            test_case: [0; 32],
             guest: GuestImage {
                 entry_mode: entry_mode::FLAT_32.into(),
                 reserved: 0.into(),
@@ -268,10 +271,31 @@ mod tests {
 
     #[test]
     fn the_builders_layout_is_accepted_with_and_without_a_guest() {
-        assert!(check(&page(&params()), IMAGE_END).is_ok());
+        assert!(check(&page(&params()), layout::SVSM_BASE, IMAGE_END).is_ok());
         let mut none = params();
         none.guest = zerocopy::FromZeros::new_zeroed();
-        assert!(check(&page(&none), IMAGE_END).is_ok());
+        assert!(check(&page(&none), layout::SVSM_BASE, IMAGE_END).is_ok());
+    }
+
+    #[test]
+    fn the_native_platform_has_the_same_elsewhere() {
+        let mut native = params();
+        native.guest = zerocopy::FromZeros::new_zeroed();
+        for gpa in [
+            &mut native.svsm.base,
+            &mut native.kernel_image.base,
+            &mut native.parameters.base,
+            &mut native.services.base,
+            &mut native.general_params_gpa,
+            &mut native.memory_map.base,
+            &mut native.madt.base,
+        ] {
+            *gpa = layout::native(gpa.get()).into();
+        }
+        let (base, end) = (layout::NATIVE_SVSM_BASE, layout::native(IMAGE_END));
+        assert!(check(&page(&native), base, end).is_ok());
+        assert!(check(&page(&native), layout::SVSM_BASE, IMAGE_END).is_err());
+        assert!(check(&page(&params()), base, end).is_err());
     }
 
     #[test]
@@ -279,7 +303,10 @@ mod tests {
         for size in [0, 0x1000, layout::SERVICES_SIZE] {
             let mut params = params();
             params.services.size = size.into();
-            assert!(check(&page(&params), IMAGE_END).is_ok(), "{size:#x}");
+            assert!(
+                check(&page(&params), layout::SVSM_BASE, IMAGE_END).is_ok(),
+                "{size:#x}"
+            );
         }
     }
 
@@ -333,9 +360,11 @@ mod tests {
         for (change, names) in cases {
             let mut params = params();
             change(&mut params);
-            let error = check(&page(&params), IMAGE_END).unwrap_err().to_string();
+            let error = check(&page(&params), layout::SVSM_BASE, IMAGE_END)
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(names), "{error}");
         }
-        assert!(check(&[0; 16], IMAGE_END).is_err());
+        assert!(check(&[0; 16], layout::SVSM_BASE, IMAGE_END).is_err());
     }
 }

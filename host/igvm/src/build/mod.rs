@@ -23,6 +23,7 @@ use parameters::{GuestPart, Programs, boot_params, guest_params};
 
 pub use parameters::sha256;
 pub use services::Service;
+use vmsa::native_flat_32;
 pub use vmsa::{FEATURES, flat_32};
 
 /// The policy of `--policy`'s default: simultaneous multithreading allowed, nothing else (56860 §4.3). Bit 17 must be
@@ -39,10 +40,21 @@ pub enum First<'a> {
         services: &'a [Service<'a>],
         /// The guest, if there is one.
         guest: Option<Guest<'a>>,
+        /// What is to be said of the kernel.
+        debug: Debug,
     },
     /// A test payload in the SVSM's place. It finds CPUID page, secrets page, boot parameters and the host's parameters
     /// where the SVSM would.
     Payload(&'a [u8]),
+}
+
+/// What an SVSM is told that was built to be looked into.
+#[derive(Clone, Copy, Default)]
+pub struct Debug {
+    /// It has a debugger in it.
+    pub debugger: bool,
+    /// The failure that its tests are to provoke, padded with zeros; zeros: all its tests.
+    pub test_case: [u8; 32],
 }
 
 /// A guest payload.
@@ -56,6 +68,7 @@ pub struct Guest<'a> {
 /// Where programs may be. The CPUID page and the secrets page end the boot stage.
 const BOOT_STAGE: Range<u64> = layout::BOOT_STAGE_BASE..layout::CPUID_GPA;
 const KERNEL: Range<u64> = layout::SVSM_BASE..layout::SERVICES_GPA;
+const SVSM_END: u64 = layout::SVSM_BASE + layout::SVSM_SIZE;
 const GUEST_IMAGE: Range<u64> = layout::GUEST_IMAGE_GPA..layout::GUEST_BASE + layout::GUEST_SIZE;
 
 /// Makes an image.
@@ -69,8 +82,13 @@ pub fn build(first: &First<'_>, policy: u64) -> Result<Vec<u8>> {
             kernel,
             services,
             guest,
+            debug,
         } => {
             let (entry, mut programs) = put_svsm(&mut pages, kernel).context("SVSM")?;
+            if debug.debugger {
+                programs.flags |= boot_abi::FLAG_DEBUGGER;
+            }
+            programs.test_case = debug.test_case;
             programs.services = put_services(&mut pages, services)?;
             programs.guest = match guest {
                 Some(guest) => Some(put_guest(&mut pages, guest).context("guest")?),
@@ -89,9 +107,40 @@ pub fn build(first: &First<'_>, policy: u64) -> Result<Vec<u8>> {
         parameters.as_bytes(),
     )?;
     fill_parameters(&mut pages);
-    let image = image::serialize(&pages, &flat_32(entry), policy, programs.guest.is_some())?;
+    // A payload that takes the SVSM's place is for SEV-SNP alone.
+    let native = match first {
+        First::Svsm { .. } => Some(native_pages(&pages, &parameters)?),
+        First::Payload(_) => None,
+    };
+    let image = image::serialize(
+        &pages,
+        &flat_32(entry),
+        policy,
+        programs.guest.is_some(),
+        native.as_ref().map(|pages| (pages, native_flat_32(entry))),
+    )?;
     crate::check::refuse_bad(&image).context("the image is not good")?;
     Ok(image)
+}
+
+/// The pages of the native platform: the SVSM alone, where that platform has its memory, with parameters that say so. There
+/// is no level below the SVSM to run a guest at, and no firmware to fill pages.
+fn native_pages(pages: &Pages, params: &boot_abi::BootParams) -> Result<Pages> {
+    let mut native = Pages::default();
+    let svsm = |gpa: &u64| {
+        KERNEL.contains(gpa)
+            || (layout::SERVICES_GPA..SVSM_END).contains(gpa)
+            || BOOT_STAGE.contains(gpa)
+    };
+    for (gpa, contents) in pages.iter().filter(|(gpa, _)| svsm(gpa)) {
+        if gpa == layout::BOOT_PARAMS_GPA {
+            let params = parameters::native(*params);
+            native.put_bytes("boot parameters", layout::native(gpa), params.as_bytes())?;
+        } else {
+            native.put("native platform", layout::native(gpa), contents.clone())?;
+        }
+    }
+    Ok(native)
 }
 
 /// The SVSM: boot stage in low memory, kernel at the start of the SVSM's memory. What lies between segments is launched
@@ -116,6 +165,8 @@ fn put_svsm(pages: &mut Pages, bytes: &[u8]) -> Result<(u32, Programs)> {
         services: 0,
         boot_stage_launched: boot_stage,
         guest: None,
+        flags: 0,
+        test_case: [0; 32],
     };
     Ok((entry, programs))
 }
@@ -167,6 +218,8 @@ fn put_payload(pages: &mut Pages, bytes: &[u8]) -> Result<(u32, Programs)> {
         services: 0,
         boot_stage_launched: launched(&elf.segments, &BOOT_STAGE),
         guest: None,
+        flags: 0,
+        test_case: [0; 32],
     };
     Ok((entry, programs))
 }

@@ -31,6 +31,10 @@ pub struct Programs {
     pub boot_stage_launched: u64,
     /// The guest, if there is one.
     pub guest: Option<GuestPart>,
+    /// Flags of the boot parameters.
+    pub flags: u32,
+    /// Test case of the boot parameters.
+    pub test_case: [u8; 32],
 }
 
 /// The SVSM's memory.
@@ -62,9 +66,28 @@ pub fn boot_params(programs: &Programs) -> BootParams {
         memory_map: GpaRange::new(layout::MEMORY_MAP_GPA, layout::MEMORY_MAP_SIZE),
         madt: GpaRange::new(layout::MADT_GPA, layout::MADT_SIZE),
         serial_port: U16::new(SERIAL_PORT),
-        reserved: [0; 6],
+        reserved: [0; 2],
+        flags: U32::new(programs.flags),
+        test_case: programs.test_case,
         guest: guest_image(programs.guest.as_ref()),
     }
+}
+
+/// The same for the native platform: the SVSM's memory elsewhere, and no guest.
+pub fn native(mut params: BootParams) -> BootParams {
+    for gpa in [
+        &mut params.svsm.base,
+        &mut params.kernel_image.base,
+        &mut params.parameters.base,
+        &mut params.services.base,
+        &mut params.general_params_gpa,
+        &mut params.memory_map.base,
+        &mut params.madt.base,
+    ] {
+        *gpa = U64::new(layout::native(gpa.get()));
+    }
+    params.guest = guest_image(None);
+    params
 }
 
 fn guest_image(guest: Option<&GuestPart>) -> GuestImage {

@@ -1,5 +1,7 @@
-//! The first state of the boot processor.
+//! The first state of the boot processor, as a VMSA and as the native platform has it.
 
+use boot_abi::layout;
+use igvm_defs::IgvmNativeVpContextX64;
 use snp_abi::SevFeatures;
 use snp_abi::vmsa::{DR6_RESET, DR7_RESET, FCW_INIT, G_PAT_RESET, MXCSR_RESET, Segment, Vmsa};
 use zerocopy::{
@@ -51,3 +53,26 @@ pub fn flat_32(entry: u32) -> Box<Vmsa> {
     vmsa.sev_features = U64::new(FEATURES.bits());
     vmsa
 }
+
+/// The same on the native platform. EBX tells the boot stage so, and where the SVSM's memory is; in a VMSA it is zero.
+pub fn native_flat_32(entry: u32) -> Box<IgvmNativeVpContextX64> {
+    /// Attributes as in a descriptor's second half, bits 23:8: present, 32-bit, granularity 4 KiB.
+    const CODE: u16 = 0xC09B;
+    const DATA: u16 = 0xC093;
+    let mut context = Box::new(IgvmNativeVpContextX64::new_zeroed());
+    context.rbx = layout::NATIVE_SVSM_BASE;
+    context.rip = entry.into();
+    context.rflags = RFLAGS;
+    context.cr0 = CR0;
+    context.code_selector = 0x08;
+    context.code_attributes = CODE;
+    context.code_limit = u32::MAX;
+    context.data_selector = 0x10;
+    context.data_attributes = DATA;
+    context.data_limit = u32::MAX;
+    context
+}
+
+// The boot stage gets it in a 32-bit register, and finds 2 MiB pages there.
+const _: () = assert!(layout::NATIVE_SVSM_BASE < 1 << 32);
+const _: () = assert!(layout::NATIVE_SVSM_BASE.is_multiple_of(2 << 20));

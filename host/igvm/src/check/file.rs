@@ -61,7 +61,7 @@ pub(super) const RULES: &[Rule] = &[
         test: offsets,
     },
     Rule {
-        statement: "every parameter area is inserted",
+        statement: "every parameter area is inserted, for this or another platform",
         source: "igvm_defs: IGVM_VHS_PARAMETER_INSERT",
         test: inserted,
     },
@@ -215,7 +215,7 @@ fn offsets(facts: &Facts<'_>) -> Result<(), String> {
 
 fn inserted(facts: &Facts<'_>) -> Result<(), String> {
     let inserted = |wanted| {
-        facts.headers.iter().any(
+        facts.image.headers().flatten().any(
             |header| matches!(header.body, Body::ParameterInsert { index, .. } if index == wanted),
         )
     };

@@ -108,6 +108,7 @@ pub fn image() -> Vec<u8> {
             kernel: &kernel,
             services: &[],
             guest: Some(guest),
+            debug: Default::default(),
         },
         DEFAULT_POLICY,
     )
