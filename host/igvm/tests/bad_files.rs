@@ -74,7 +74,9 @@ fn a_flipped_bit_of_the_data_changes_the_digest() {
     let bytes = image();
     let good = measure::measure(&bytes).unwrap();
     let start = Image::parse(&bytes).unwrap().data_start();
-    for at in (start..bytes.len()).step_by(499) {
+    // The last two pages are the native platform's own: its parameters and its processor's state.
+    let end = bytes.len() - 2 * 4096;
+    for at in (start..end).step_by(499) {
         let mut changed = bytes.clone();
         changed[at] ^= 0x10;
         assert_ne!(measure::measure(&changed).unwrap(), good, "{at:#x}");
