@@ -6,7 +6,7 @@ use crate::diagnosis::stop_without_vcpu;
 use crate::exit_status::ExitStatus;
 use crate::memory::{self, Backing};
 use crate::platform::{self, VIDEO};
-use crate::{GEOMETRY, acpi, say};
+use crate::{GEOMETRY, acpi, say, starts};
 use alloc::vec::Vec;
 use igvm_loader::{
     HostParameters, Image, Machine, MemoryMapEntry, MemoryMapEntryType, PageKind, Platform,
@@ -57,11 +57,14 @@ pub fn launch(module: Option<(u64, u64)>) -> u64 {
         Err(error) => bad(format_args!("{error}")),
     };
     let map = memory_map();
-    let madt = acpi::madt(percpu::all().map(|cpu| cpu.apic_id()));
+    let said = acpi::answer();
+    if said.dead > 0 {
+        starts::set_first_dead(percpu::count().saturating_sub(said.dead as usize));
+    }
     let host = HostParameters {
-        vp_count: percpu::count() as u32,
+        vp_count: said.vp_count,
         memory_map: &map,
-        madt: &madt,
+        madt: &said.table,
         memory_is_shared: true,
         gpa_limit: GEOMETRY.gpa_limit(),
     };

@@ -9,7 +9,7 @@
 //! | [`svm`] | VMCB, VMRUN, nested page tables (`unsafe` is allowed) |
 //! | [`platform`], [`chipset`], [`launch`], [`acpi`] | what the guest is put into |
 //! | [`memory`], [`shootdown`] | RMP and what follows from it |
-//! | [`vcpu`] | VMPLs, events, sleeping |
+//! | [`vcpu`], [`starts`] | VMPLs, events, sleeping; when they start |
 //! | [`exits`] | why a guest was left |
 //! | [`ghcb`], [`apic`] | what it asks for |
 //! | [`trace`], [`diagnosis`], [`exit_status`], [`watch`], [`calls`] | what the person in front of it sees |
@@ -39,6 +39,7 @@ mod options;
 mod panic;
 mod platform;
 mod shootdown;
+mod starts;
 #[allow(unsafe_code)]
 mod svm;
 mod trace;
@@ -134,7 +135,7 @@ fn machine_main(info: &StartInfo, layout: &platform::Layout, module: Option<(u64
 
     let vmsa = launch::launch(module);
     options::after_launch();
-    vcpu::requests::start(0, snp_abi::Vmpl::Vmpl0, vmsa, true);
+    vcpu::requests::start(0, snp_abi::Vmpl::Vmpl0, vmsa, true, 0);
     START.set(());
     say!(
         "starting the guest; {} KiB left to the machine",

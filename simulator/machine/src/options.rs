@@ -1,6 +1,6 @@
 //! Run-time options, from `-append`.
 
-use crate::{calls, memory, say, trace, watch};
+use crate::{acpi, calls, memory, say, starts, trace, watch};
 use core::sync::atomic::{AtomicBool, Ordering};
 use snp_model::trace::{Filter, OptionError, options};
 
@@ -30,6 +30,15 @@ pub fn parse(line: &str) {
                 }
             }
             ("memory", None) => MEMORY.store(true, Ordering::Relaxed),
+            ("madt", Some(lies)) => {
+                if let Err(error) = acpi::lie(lies) {
+                    say!("madt: {error}");
+                }
+            }
+            ("ap-delay", Some(_)) => match option.number() {
+                Ok(seed) => starts::delay(seed),
+                Err(error) => say!("{error}"),
+            },
             ("watch", Some(list)) => {
                 if let Err(range) = watch::set(list) {
                     say!(

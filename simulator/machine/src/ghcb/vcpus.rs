@@ -3,6 +3,7 @@
 use super::page::Shared;
 use crate::arch::percpu;
 use crate::memory;
+use crate::starts;
 use crate::trace;
 use crate::vcpu::{self, Vcpu, requests};
 use snp_abi::{LARGE_PAGE_SIZE, PAGE_SIZE, SevFeatures, Vmpl, exit};
@@ -55,7 +56,13 @@ pub fn create(
         crate::watch::begin();
     }
     vcpu::fix_features(vmpl, features);
-    requests::start(target.index(), vmpl, vmsa, action == ApAction::Create);
+    match starts::due(target.index()) {
+        Some(due) => {
+            let now = action == ApAction::Create;
+            requests::start(target.index(), vmpl, vmsa, now, due);
+        }
+        None => trace!(vcpu, Topic::Ap, "it is dead"),
+    }
     Reply::OK
 }
 

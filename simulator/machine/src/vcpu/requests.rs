@@ -4,7 +4,7 @@ use super::level::Level;
 use super::{LevelState, Vcpu};
 use crate::arch::lock::SpinLock;
 use crate::arch::percpu::{self, MAX_CPUS};
-use crate::arch::time::Deadline;
+use crate::arch::time::{self, Deadline};
 use crate::trace;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use snp_abi::{Vmpl, ghcb_msr};
@@ -16,7 +16,12 @@ const YIELD_MS: u64 = 2;
 
 #[derive(Clone, Copy)]
 enum Change {
-    Start { vmsa: u64, now: bool },
+    Start {
+        vmsa: u64,
+        now: bool,
+        /// Not before this time, in nanoseconds.
+        due: u64,
+    },
     Destroy,
 }
 
@@ -76,6 +81,17 @@ impl Shared {
             || self.changes.lock().iter().any(Option::is_some)
     }
 
+    /// When the next start is due that was asked for.
+    pub(super) fn next_start(&self) -> Option<u64> {
+        let changes = self.changes.lock();
+        changes
+            .iter()
+            .flatten()
+            .map(|change| change.due())
+            .filter(|&due| due > 0)
+            .min()
+    }
+
     /// Tells others how this vCPU's APIC is addressed.
     pub fn publish_apic(&self, mode: Mode, ldr: u32, dfr: u32) {
         let mode = match mode {
@@ -114,9 +130,18 @@ fn kick(index: usize) {
     }
 }
 
-/// Gives a VMPL of vCPU `index` a VMSA.
-pub fn start(index: usize, vmpl: Vmpl, vmsa: u64, now: bool) {
-    shared(index).changes.lock()[vmpl.index()] = Some(Change::Start { vmsa, now });
+impl Change {
+    const fn due(self) -> u64 {
+        match self {
+            Change::Start { due, .. } => due,
+            Change::Destroy => 0,
+        }
+    }
+}
+
+/// Gives a VMPL of vCPU `index` a VMSA, at the time `due`.
+pub fn start(index: usize, vmpl: Vmpl, vmsa: u64, now: bool, due: u64) {
+    shared(index).changes.lock()[vmpl.index()] = Some(Change::Start { vmsa, now, due });
     kick(index);
 }
 
@@ -162,15 +187,21 @@ impl Vcpu {
         }
         self.timer_may_have_fired();
         let shared = shared(self.index());
-        let changes = core::mem::take(&mut *shared.changes.lock());
+        let now = time::now();
+        let changes = shared.changes.lock().each_mut().map(|change| {
+            // What is not due is looked at again when the timer fires.
+            change.take_if(|change| change.due() <= now)
+        });
         for (vmpl, change) in Vmpl::ALL.into_iter().zip(changes) {
             match change {
-                Some(Change::Start { vmsa, now: false })
-                    if self.levels[vmpl.index()].state() != LevelState::Absent =>
-                {
+                Some(Change::Start {
+                    vmsa, now: false, ..
+                }) if self.levels[vmpl.index()].state() != LevelState::Absent => {
                     self.levels[vmpl.index()].on_init = Some(vmsa);
                 }
-                Some(Change::Start { vmsa, now }) => self.replace(vmpl, Level::started(vmsa, now)),
+                Some(Change::Start { vmsa, now, .. }) => {
+                    self.replace(vmpl, Level::started(vmsa, now))
+                }
                 Some(Change::Destroy) => self.replace(vmpl, Level::new()),
                 None => {}
             }

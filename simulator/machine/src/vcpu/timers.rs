@@ -2,8 +2,9 @@
 //! sends an NMI, which ends guest and sleep, when the first of them is due.
 
 use super::Vcpu;
+use super::requests::shared;
 use crate::arch::{cpu, lapic, time};
-use crate::trace;
+use crate::{starts, trace};
 use snp_model::trace::Topic;
 
 /// How soon the machine wants to be back when it could not deliver something at an entry.
@@ -54,7 +55,7 @@ impl Vcpu {
     }
 
     /// When the next timer is due that matters to what runs: the guest's in any case, those of VMPLs with an APIC of their
-    /// own while they are the current one.
+    /// own while they are the current one. And a delayed start.
     fn next_deadline(&self) -> Option<u64> {
         let own = self.current.and_then(|vmpl| {
             let level = &self.levels[vmpl.index()];
@@ -64,7 +65,10 @@ impl Vcpu {
                 level.apic.next()
             }
         });
-        self.timer.next().into_iter().chain(own).min()
+        let start = starts::delayed()
+            .then(|| shared(self.index()).next_start())
+            .flatten();
+        self.timer.next().into_iter().chain(own).chain(start).min()
     }
 
     /// Sets the processor's timer; what was due before is done.
