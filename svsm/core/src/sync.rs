@@ -1,4 +1,5 @@
-//! The lock that orders SVSM calls, and the atomics that everything shared here is made of.
+//! The lock that orders SVSM calls, the states behind the kernel's cells, and the atomics that everything shared here is
+//! made of.
 //!
 //! The lock guards no data of its own (what is shared is atomic), so it needs no `unsafe`. It is never waited for
 //! without bound: the caller answers BUSY and the guest calls again (58019 §5.1), so that a vCPU which the host does
@@ -8,6 +9,8 @@
 pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::mistake::{Mistake, made, ordering};
 
 /// Attempts before a call is answered with BUSY.
 #[cfg(not(loom))]
@@ -155,7 +158,76 @@ impl Drop for GateGuard<'_> {
     }
 }
 
-fn pause() {
+/// The state of a value that is set once and then only read.
+///
+/// It holds no value: the kernel's cell does. Who fills it is alone with the cell; who finds it set sees all that was done
+/// before it was set, and nobody writes any more.
+#[derive(Debug)]
+pub struct Latch {
+    /// [`EMPTY`], then [`FILLING`], then [`SET`].
+    state: AtomicU32,
+}
+
+const EMPTY: u32 = 0;
+const FILLING: u32 = 1;
+const SET: u32 = 2;
+
+/// Who fills the value. Dropped without [`Filling::set`], it stays without one for good.
+#[derive(Debug)]
+#[must_use]
+pub struct Filling<'a>(&'a Latch);
+
+impl Latch {
+    /// Not yet set.
+    #[cfg(not(loom))]
+    pub const fn new() -> Latch {
+        Latch {
+            state: AtomicU32::new(EMPTY),
+        }
+    }
+
+    /// Not yet set.
+    #[cfg(loom)]
+    pub fn new() -> Latch {
+        Latch {
+            state: AtomicU32::new(EMPTY),
+        }
+    }
+
+    /// The right to fill the value: there is one.
+    pub fn fill(&self) -> Option<Filling<'_>> {
+        if made(Mistake::LatchFilledTwice) {
+            let empty = self.state.load(Ordering::Acquire) == EMPTY;
+            self.state.store(FILLING, Ordering::Relaxed);
+            return empty.then_some(Filling(self));
+        }
+        self.state
+            .compare_exchange(EMPTY, FILLING, Ordering::Acquire, Ordering::Relaxed)
+            .ok()
+            .map(|_| Filling(self))
+    }
+
+    /// Whether the value is there for all to read.
+    pub fn is_set(&self) -> bool {
+        self.state.load(Ordering::Acquire) == SET
+    }
+}
+
+impl Default for Latch {
+    fn default() -> Self {
+        Latch::new()
+    }
+}
+
+impl Filling<'_> {
+    /// The value is complete.
+    pub fn set(self) {
+        let publish = ordering(Mistake::LatchSetRelaxed, Ordering::Release);
+        self.0.state.store(SET, publish);
+    }
+}
+
+pub(crate) fn pause() {
     #[cfg(not(loom))]
     core::hint::spin_loop();
     #[cfg(loom)]
@@ -183,6 +255,15 @@ mod tests {
     }
 
     #[test]
+    fn a_latch_is_filled_once() {
+        let latch = Latch::new();
+        let filling = latch.fill().unwrap();
+        assert!(!latch.is_set() && latch.fill().is_none());
+        filling.set();
+        assert!(latch.is_set() && latch.fill().is_none());
+    }
+
+    #[test]
     fn a_gate_has_one_holder() {
         let gate = Gate::new();
         let inside = gate.try_enter().unwrap();
@@ -199,78 +280,4 @@ mod tests {
 }
 
 #[cfg(all(test, loom))]
-mod model {
-    use super::*;
-    use loom::sync::Arc;
-
-    #[test]
-    fn a_writer_excludes_readers_and_writers() {
-        loom::model(|| {
-            let shared = Arc::new((CallLock::new(), AtomicU32::new(0)));
-            let other = Arc::clone(&shared);
-            let thread = loom::thread::spawn(move || {
-                if let Some(_alone) = other.0.write() {
-                    // Not one step: a second holder would be seen.
-                    let before = other.1.load(Ordering::Relaxed);
-                    other.1.store(before + 1, Ordering::Relaxed);
-                }
-            });
-            let mine = shared.0.write().map(|_alone| {
-                let before = shared.1.load(Ordering::Relaxed);
-                shared.1.store(before + 1, Ordering::Relaxed);
-            });
-            thread.join().unwrap();
-            let _reader = shared.0.read().unwrap();
-            assert!(shared.1.load(Ordering::Relaxed) >= mine.is_some() as u32);
-            assert!(shared.0.write().is_none());
-        });
-    }
-
-    #[test]
-    fn a_reader_sees_all_or_nothing_of_what_a_writer_did() {
-        loom::model(|| {
-            let shared = Arc::new((CallLock::new(), [AtomicU32::new(0), AtomicU32::new(0)]));
-            let other = Arc::clone(&shared);
-            let thread = loom::thread::spawn(move || {
-                if let Some(_alone) = other.0.write() {
-                    other.1[0].store(1, Ordering::Relaxed);
-                    other.1[1].store(1, Ordering::Relaxed);
-                }
-            });
-            if let Some(_shared) = shared.0.read() {
-                let first = shared.1[0].load(Ordering::Relaxed);
-                assert_eq!(first, shared.1[1].load(Ordering::Relaxed));
-            }
-            thread.join().unwrap();
-        });
-    }
-
-    #[test]
-    fn a_gate_has_one_holder_who_sees_what_the_one_before_did() {
-        loom::model(|| {
-            let shared = Arc::new((Gate::new(), [AtomicU32::new(0), AtomicU32::new(0)]));
-            // Not one step: a second holder, or one that does not see the first one's doing, would be seen.
-            let work = |shared: &(Gate, [AtomicU32; 2])| match shared.0.try_enter() {
-                Some(_inside) => {
-                    let before = shared.1[0].load(Ordering::Relaxed);
-                    assert_eq!(before, shared.1[1].load(Ordering::Relaxed));
-                    shared.1[0].store(before + 1, Ordering::Relaxed);
-                    shared.1[1].store(before + 1, Ordering::Relaxed);
-                    1
-                }
-                None => 0,
-            };
-            let threads = [(); 2].map(|()| {
-                let other = Arc::clone(&shared);
-                loom::thread::spawn(move || work(&other))
-            });
-            let mut entered = work(&shared);
-            for thread in threads {
-                entered += thread.join().unwrap();
-            }
-            assert!(entered >= 1, "somebody always gets in");
-            let _inside = shared.0.try_enter().unwrap();
-            assert_eq!(shared.1[0].load(Ordering::Relaxed), entered);
-        });
-    }
-}
+mod model;

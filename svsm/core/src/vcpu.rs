@@ -6,7 +6,8 @@
 
 use crate::machine::MemoryFault;
 use crate::request::Registers;
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::startup::Start;
+use crate::sync::{AtomicU64, Ordering};
 use core::mem::offset_of;
 use snp_abi::exit;
 use snp_abi::msr::EFER_SVME;
@@ -20,7 +21,7 @@ const NONE: u64 = u64::MAX;
 #[derive(Debug)]
 pub struct Vcpu {
     apic_id: u32,
-    online: AtomicU32,
+    start: Start,
     vmsa: AtomicU64,
     calling_area: AtomicU64,
 }
@@ -30,7 +31,7 @@ impl Vcpu {
     pub fn new(apic_id: u32) -> Vcpu {
         Vcpu {
             apic_id,
-            online: AtomicU32::new(0),
+            start: Start::new(),
             vmsa: AtomicU64::new(NONE),
             calling_area: AtomicU64::new(NONE),
         }
@@ -41,14 +42,19 @@ impl Vcpu {
         self.apic_id
     }
 
-    /// Says that the SVSM runs on it.
-    pub fn set_online(&self) {
-        self.online.store(1, Ordering::Release);
+    /// Its coming up.
+    pub const fn start(&self) -> &Start {
+        &self.start
     }
 
-    /// Whether the SVSM runs on it.
+    /// Says that the SVSM runs on it: on the boot CPU, which needs no start.
+    pub fn set_online(&self) {
+        self.start.set_up();
+    }
+
+    /// Whether the SVSM runs on it. Settled for good when the boot CPU has waited.
     pub fn is_online(&self) -> bool {
-        self.online.load(Ordering::Acquire) != 0
+        self.start.is_up()
     }
 
     /// GPA of the VMSA that it runs at the guest's VMPL.

@@ -1,54 +1,45 @@
 //! The ways in which shared state is made: written once during boot, behind a lock, or held by one CPU at a time.
 
 use core::cell::UnsafeCell;
+use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use svsm_core::sync::{Gate, GateGuard};
+use core::sync::atomic::{AtomicBool, Ordering};
+use svsm_core::sync::{Gate, GateGuard, Latch};
 
 /// A value that is set once and never changes after.
 pub struct Once<T> {
-    /// [`EMPTY`], then [`FILLING`], then [`SET`].
-    state: AtomicU8,
+    latch: Latch,
     value: UnsafeCell<Option<T>>,
 }
 
-const EMPTY: u8 = 0;
-const FILLING: u8 = 1;
-const SET: u8 = 2;
-
-// SAFETY: the value is written by whoever moved the state from EMPTY, once, and read only in state SET, which is stored
-// after it (release) and loaded before it is read (acquire). From then on all CPUs share it, hence T: Sync; it may have
-// been made on another, hence T: Send.
+// SAFETY: the value is written by the one whom the latch lets fill it, and read only when the latch is set (modelled in
+// `svsm_core`). From then on all CPUs share it, hence T: Sync; it may have been made on another, hence T: Send.
 unsafe impl<T: Send + Sync> Sync for Once<T> {}
 
 impl<T> Once<T> {
     /// Not yet set.
     pub const fn new() -> Once<T> {
         Once {
-            state: AtomicU8::new(EMPTY),
+            latch: Latch::new(),
             value: UnsafeCell::new(None),
         }
     }
 
     /// Sets the value and returns it; a second value is refused and given back.
     pub fn set(&self, value: T) -> Result<&T, T> {
-        if self
-            .state
-            .compare_exchange(EMPTY, FILLING, Ordering::Acquire, Ordering::Relaxed)
-            .is_err()
-        {
+        let Some(filling) = self.latch.fill() else {
             return Err(value);
-        }
-        // SAFETY: the state is FILLING and was moved there by us, so nobody else writes, and nobody reads before SET.
+        };
+        // SAFETY: there is one right to fill, so nobody else writes, and nobody reads before the latch is set.
         let value = unsafe { (*self.value.get()).insert(value) };
-        self.state.store(SET, Ordering::Release);
+        filling.set();
         Ok(value)
     }
 
     /// The value, once it is set.
     pub fn get(&self) -> Option<&T> {
-        if self.state.load(Ordering::Acquire) == SET {
-            // SAFETY: in state SET nobody writes any more.
+        if self.latch.is_set() {
+            // SAFETY: once the latch is set, nobody writes any more.
             unsafe { (*self.value.get()).as_ref() }
         } else {
             None
@@ -65,8 +56,8 @@ pub struct SpinLock<T> {
 // SAFETY: the value is reached through a guard only, of which there is one at a time; it moves between CPUs, hence Send.
 unsafe impl<T: Send> Sync for SpinLock<T> {}
 
-/// Holds a [`SpinLock`].
-pub struct Guard<'a, T>(&'a SpinLock<T>);
+/// Holds a [`SpinLock`]. It is to be shared between CPUs only where a `&mut T` is: the lock's own `Sync` would say more.
+pub struct Guard<'a, T>(&'a SpinLock<T>, PhantomData<&'a mut T>);
 
 impl<T> SpinLock<T> {
     /// A free lock.
@@ -82,7 +73,7 @@ impl<T> SpinLock<T> {
         while self.taken.swap(true, Ordering::Acquire) {
             core::hint::spin_loop();
         }
-        Guard(self)
+        Guard(self, PhantomData)
     }
 }
 
