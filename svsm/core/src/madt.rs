@@ -52,13 +52,15 @@ pub enum MadtError {
     TooMany { offset: usize },
     #[error("MADT: no enabled processor")]
     NoCpu,
-    #[error("MADT: the boot processor (APIC ID 0) is not among its {count} enabled processors")]
-    NoBootCpu { count: usize },
+    #[error(
+        "MADT: the boot processor (APIC ID {boot_id}) is not among its {count} enabled processors"
+    )]
+    NoBootCpu { boot_id: u32, count: usize },
 }
 
 impl CpuList {
-    /// Reads the table at the start of `area`.
-    pub fn parse(area: &[u8]) -> Result<CpuList, MadtError> {
+    /// Reads the table at the start of `area`. `boot_id` is the APIC ID of the processor that reads it.
+    pub fn parse(area: &[u8], boot_id: u32) -> Result<CpuList, MadtError> {
         let field = |offset| u32_at(area, offset).unwrap_or(0);
         let signature = field(0).to_le_bytes();
         if &signature != b"APIC" {
@@ -86,7 +88,10 @@ impl CpuList {
         }
         match list.ids().first() {
             None => Err(MadtError::NoCpu),
-            Some(_) if !list.ids().contains(&0) => Err(MadtError::NoBootCpu { count: list.count }),
+            Some(_) if !list.ids().contains(&boot_id) => Err(MadtError::NoBootCpu {
+                boot_id,
+                count: list.count,
+            }),
             Some(_) => Ok(list),
         }
     }
@@ -180,16 +185,19 @@ mod tests {
     #[test]
     fn both_kinds_of_entry_are_read_and_others_skipped_by_length() {
         let io_apic = vec![1, 12, 0, 0, 0, 0, 0xC0, 0xFE, 0, 0, 0, 0];
-        let list = CpuList::parse(&table(&[
-            apic(0, 1),
-            io_apic,
-            apic(1, 0),
-            apic(2, 2),
-            x2apic(300, 1),
-            vec![0x80, 3, 7],
-            apic(0xFF, 1),
-            x2apic(u32::MAX, 1),
-        ]))
+        let list = CpuList::parse(
+            &table(&[
+                apic(0, 1),
+                io_apic,
+                apic(1, 0),
+                apic(2, 2),
+                x2apic(300, 1),
+                vec![0x80, 3, 7],
+                apic(0xFF, 1),
+                x2apic(u32::MAX, 1),
+            ]),
+            0,
+        )
         .unwrap();
         assert_eq!(list.ids(), [0, 300]);
         assert_eq!(list.pluggable, 1);
@@ -200,19 +208,19 @@ mod tests {
     fn bytes_beyond_the_length_do_not_count() {
         let mut bytes = table(&[apic(0, 1)]);
         bytes.extend_from_slice(&apic(1, 1));
-        assert_eq!(CpuList::parse(&bytes).unwrap().ids(), [0]);
+        assert_eq!(CpuList::parse(&bytes, 0).unwrap().ids(), [0]);
     }
 
     #[test]
     fn a_wrong_checksum_is_noticed() {
         let mut bytes = table(&[apic(0, 1)]);
         bytes[9] ^= 1;
-        assert!(!CpuList::parse(&bytes).unwrap().checksum_holds);
+        assert!(!CpuList::parse(&bytes, 0).unwrap().checksum_holds);
     }
 
     #[test]
     fn lies_are_named() {
-        let refused = |bytes: &[u8]| CpuList::parse(bytes).unwrap_err();
+        let refused = |bytes: &[u8]| CpuList::parse(bytes, 0).unwrap_err();
         assert_eq!(refused(&[]), MadtError::Signature { found: [0; 4] });
         assert_eq!(refused(b"FACP"), MadtError::Signature { found: *b"FACP" });
         let mut long = table(&[apic(0, 1)]);
@@ -236,7 +244,10 @@ mod tests {
         assert_eq!(refused(&table(&[])), MadtError::NoCpu);
         assert_eq!(
             refused(&table(&[apic(3, 1)])),
-            MadtError::NoBootCpu { count: 1 }
+            MadtError::NoBootCpu {
+                boot_id: 0,
+                count: 1
+            }
         );
         assert_eq!(
             refused(&table(&[apic(0, 1), x2apic(0, 1)])),
@@ -291,14 +302,14 @@ mod tests {
     fn as_many_processors_as_there_is_room_for() {
         let entries: Vec<_> = (0..MAX_CPUS as u32 + 1).map(|id| x2apic(id, 1)).collect();
         assert_eq!(
-            CpuList::parse(&table(&entries[..MAX_CPUS]))
+            CpuList::parse(&table(&entries[..MAX_CPUS]), 0)
                 .unwrap()
                 .ids()
                 .len(),
             MAX_CPUS
         );
         assert_eq!(
-            CpuList::parse(&table(&entries)).unwrap_err(),
+            CpuList::parse(&table(&entries), 0).unwrap_err(),
             MadtError::TooMany {
                 offset: HEADER + MAX_CPUS * 16
             }
@@ -308,13 +319,13 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_survived(mut bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = CpuList::parse(&bytes);
+            let _ = CpuList::parse(&bytes, 0);
             let length = bytes.len() as u32;
             if bytes.len() >= 8 {
                 bytes[..4].copy_from_slice(b"APIC");
                 bytes[4..8].copy_from_slice(&length.to_le_bytes());
             }
-            let _ = CpuList::parse(&bytes);
+            let _ = CpuList::parse(&bytes, 0);
         }
     }
 }

@@ -37,7 +37,7 @@ pub fn exception_stacks() -> Result<[u64; EXCEPTION_STACKS], OutOfMemory> {
 /// Reads the host's MADT.
 pub fn list(params: &BootParams, vp_count: u32) -> CpuList {
     let area = mm::parameters(params.madt.base.get(), params.madt.size.get());
-    let list = or_stop!(Reason::Madt, CpuList::parse(area.unwrap_or_default()));
+    let list = or_stop!(Reason::Madt, CpuList::parse(area.unwrap_or_default(), 0));
     if !list.checksum_holds {
         log!("MADT: the checksum does not hold; going on");
     }
