@@ -77,6 +77,8 @@ pub enum Problem {
         "required memory at GPA {gpa:#x}, {size:#x} bytes, is partly in the memory map's entry at {other:#x}"
     )]
     PartlyInMemoryMap { gpa: u64, size: u64, other: u64 },
+    #[error("required memory at GPA {gpa:#x}, {size:#x} bytes, is not in RAM")]
+    NotInRam { gpa: u64, size: u64 },
     #[error("{section} header {typ:#x} follows headers of a later section")]
     Order { typ: u32, section: &'static str },
     #[error("header type {typ:#x} is unknown and not marked as optional")]
@@ -89,6 +91,11 @@ pub enum Problem {
     Mask { mask: u32, declared: u32 },
     #[error("there is no platform header for {platform}")]
     NoPlatform { platform: &'static str },
+    #[error("{what} is nothing for the {platform} platform")]
+    NotOfPlatform {
+        what: &'static str,
+        platform: &'static str,
+    },
     #[error("there is no {what} for the platform")]
     Missing { what: &'static str },
     #[error("{what} {value:#x} appears a second time")]

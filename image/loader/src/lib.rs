@@ -30,6 +30,7 @@ mod header;
 mod host;
 mod load;
 mod machine;
+pub mod native;
 mod ranges;
 mod reader;
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::file::Selection;
 use crate::header::{Body, Header, PageKind};
 use crate::host::{HostParameters, bounds};
 use crate::machine::{Machine, Nothing};
+use crate::native;
 use crate::ranges::Ranges;
 use crate::{GPA_LIMIT, MAX_REQUIRED_RANGES, MAX_VP_COUNT, PAGE_SIZE, Page, Platform, push};
 
@@ -115,6 +116,18 @@ impl Selection<'_> {
                     && end <= entry_end;
                 gpa < entry_end && start < end && !within
             });
+            // Nobody puts memory into a machine that isolates nothing.
+            let absent = self.platform == Platform::Native
+                && host.is_some()
+                && !entries.iter().any(|entry| {
+                    let (start, entry_end) = bounds(entry);
+                    entry.entry_type == MemoryMapEntryType::MEMORY
+                        && start <= gpa
+                        && end <= entry_end
+                });
+            if absent {
+                return Err(Problem::NotInRam { gpa, size: bytes }.at(offset));
+            }
             if let Some(entry) = partly {
                 let other = bounds(entry).0;
                 return Err(Problem::PartlyInMemoryMap {
@@ -214,6 +227,8 @@ impl Loading<'_, '_> {
         let at = |problem: Problem| problem.at(header.offset);
         match header.body {
             Body::GuestPolicy { policy } => {
+                self.only_on(Platform::SevSnp, "a guest policy")
+                    .map_err(at)?;
                 machine.guest_policy(policy).map_err(LoadError::Machine)?
             }
             Body::RequiredMemory { gpa, bytes } => {
@@ -226,6 +241,15 @@ impl Loading<'_, '_> {
                 kind,
                 contents,
             } => {
+                match kind {
+                    PageKind::Normal | PageKind::Zero | PageKind::Unmeasured => {}
+                    PageKind::Secrets => self
+                        .only_on(Platform::SevSnp, "a secrets page")
+                        .map_err(at)?,
+                    PageKind::Cpuid => {
+                        self.only_on(Platform::SevSnp, "a CPUID page").map_err(at)?
+                    }
+                }
                 self.claim("page data", gpa, PAGE).map_err(at)?;
                 machine
                     .page(gpa, kind, contents.unwrap_or(&ZEROS))
@@ -260,7 +284,7 @@ impl Loading<'_, '_> {
                 vp_index,
                 contents,
             } => {
-                self.context(gpa, vp_index).map_err(at)?;
+                self.context(gpa, vp_index, contents).map_err(at)?;
                 machine
                     .vp_context(vp_index, gpa, contents)
                     .map_err(LoadError::Machine)?;
@@ -306,7 +330,7 @@ impl Loading<'_, '_> {
     }
 
     /// Notes a VP context: one for each VP, each at a place of its own.
-    fn context(&mut self, gpa: u64, vp_index: u16) -> Result<(), Problem> {
+    fn context(&mut self, gpa: u64, vp_index: u16, contents: &Page) -> Result<(), Problem> {
         let vp_count = self.host.map_or(MAX_VP_COUNT, |host| host.vp_count);
         if u32::from(vp_index) >= vp_count {
             return Err(Problem::NoSuchVp {
@@ -332,8 +356,17 @@ impl Loading<'_, '_> {
                 value: gpa,
                 expected: 0,
             }),
-            Platform::Native => Ok(()),
+            Platform::Native => native::context(contents).map(|_| ()),
         }
+    }
+
+    /// Refuses what only another platform has.
+    fn only_on(&self, platform: Platform, what: &'static str) -> Result<(), Problem> {
+        if self.platform == platform {
+            return Ok(());
+        }
+        let platform = self.platform.name();
+        Err(Problem::NotOfPlatform { what, platform })
     }
 }
 

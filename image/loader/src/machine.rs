@@ -17,7 +17,8 @@ pub trait Machine {
     fn guest_policy(&mut self, policy: u64) -> Result<(), Self::Error>;
 
     /// `bytes` of memory at `gpa` must exist. The range is either within one RAM entry of the memory map or outside of
-    /// every entry; in the second case the machine provides the memory. Not measured.
+    /// every entry; in the second case, which the native platform does not have, the machine provides the memory. Not
+    /// measured.
     fn required_memory(&mut self, gpa: u64, bytes: u64) -> Result<(), Self::Error>;
 
     /// Launches the page at `gpa`, which is within RAM or required memory and was not launched before. `contents` are
@@ -26,7 +27,7 @@ pub trait Machine {
     fn page(&mut self, gpa: u64, kind: PageKind, contents: &Page) -> Result<(), Self::Error>;
 
     /// A virtual processor's first state. On SEV-SNP `contents` are a VMSA to be launched at `gpa`, which need not be
-    /// memory.
+    /// memory; on the native platform they are what [`crate::native`] reads, and `gpa` is 0.
     fn vp_context(&mut self, vp_index: u16, gpa: u64, contents: &Page) -> Result<(), Self::Error>;
 }
 

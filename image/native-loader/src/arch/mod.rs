@@ -1,0 +1,7 @@
+//! The processor and the memory: everything that `unsafe` is for.
+
+pub mod enter;
+mod entry;
+mod heap;
+pub mod memory;
+pub mod port;
