@@ -18,6 +18,8 @@ const LIMIT: Duration = Duration::from_secs(1200);
 pub enum Program {
     /// The software SNP machine.
     Machine,
+    /// What starts the SVSM in an ordinary virtual machine.
+    NativeLoader,
     /// The test payload that runs at VMPL0 in the SVSM's place.
     Conformance,
     /// The SVSM.
@@ -36,8 +38,9 @@ pub enum Program {
 
 impl Program {
     /// All of them.
-    pub const ALL: [Program; 8] = [
+    pub const ALL: [Program; 9] = [
         Program::Machine,
+        Program::NativeLoader,
         Program::Conformance,
         Program::Svsm,
         Program::Vtpm,
@@ -83,6 +86,7 @@ impl Program {
     pub const fn name(self) -> &'static str {
         match self {
             Program::Machine => "snp-machine",
+            Program::NativeLoader => "native-loader",
             Program::Conformance => "snp-conformance",
             Program::Svsm => "svsm-kernel",
             Program::Vtpm => "svsm-vtpm",

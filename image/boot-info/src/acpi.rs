@@ -96,27 +96,6 @@ pub fn find(
     Err(AcpiError::NoTable)
 }
 
-/// How many processors a MADT has that can be used (ACPI 6.5 §5.2.12: local APIC and local x2APIC entries whose flag
-/// Enabled is set). Counts up to the table's end, or up to an entry that is broken.
-pub fn enabled_processors(madt: &[u8]) -> u32 {
-    const ENTRIES: usize = 44;
-    let mut rest = madt.get(ENTRIES..).unwrap_or(&[]);
-    let mut count = 0;
-    while let &[kind, length, ..] = rest
-        && let Some(entry) = rest.get(..usize::from(length))
-        && length >= 2
-    {
-        let flags = match kind {
-            0 => entry.get(4),
-            9 => entry.get(8),
-            _ => None,
-        };
-        count += u32::from(flags.is_some_and(|flags| flags & 1 == 1));
-        rest = &rest[entry.len()..];
-    }
-    count
-}
-
 /// Signature and place of the table at `at`.
 fn table(memory: &impl Memory, at: u64) -> Result<([u8; 4], Table), AcpiError> {
     let outside = AcpiError::Memory { at };
@@ -155,8 +134,6 @@ fn adds_up(memory: &impl Memory, at: u64, bytes: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
-
     use super::*;
     use crate::test_memory::Ram;
 
@@ -221,23 +198,6 @@ mod tests {
         assert_eq!(found.at, 0x5000);
         ram.put(RSDP + 33, &[1]);
         assert_eq!(find(&ram, None, *b"APIC").unwrap().at, MADT);
-    }
-
-    #[test]
-    fn processors_are_counted_up_to_what_is_broken() {
-        let mut madt = std::vec![0; 44];
-        madt.extend([0, 8, 0, 0, 1, 0, 0, 0]);
-        madt.extend([0, 8, 1, 1, 2, 0, 0, 0]); // online capable only
-        madt.extend([1, 12, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1]);
-        madt.extend([9, 16, 0, 0, 5, 0, 0, 0, 1, 0, 0, 0, 5, 0, 0, 0]);
-        assert_eq!(enabled_processors(&madt), 2);
-        let length = madt.len();
-        madt.extend([0, 0, 0, 0]);
-        assert_eq!(enabled_processors(&madt), 2);
-        madt.truncate(length);
-        madt.extend([0, 8, 2, 2, 1]);
-        assert_eq!(enabled_processors(&madt), 2);
-        assert_eq!(enabled_processors(&madt[..40]), 0);
     }
 
     #[test]

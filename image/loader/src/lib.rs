@@ -55,8 +55,8 @@ pub const PAGE_SIZE: usize = 4096;
 /// A page's contents.
 pub type Page = [u8; PAGE_SIZE];
 
-/// The most virtual processors that an image is loaded for: those that an 8-bit APIC ID tells apart.
-pub const MAX_VP_COUNT: u32 = 255;
+/// The most virtual processors that an image is loaded for.
+pub const MAX_VP_COUNT: u32 = 512;
 /// The most parameter areas of a file.
 pub const MAX_PARAMETER_AREAS: usize = 16;
 /// The largest parameter area, bytes.

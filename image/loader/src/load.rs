@@ -17,6 +17,7 @@ use crate::{GPA_LIMIT, MAX_REQUIRED_RANGES, MAX_VP_COUNT, PAGE_SIZE, Page, Platf
 
 const PAGE: u64 = PAGE_SIZE as u64;
 const ZEROS: Page = [0; PAGE_SIZE];
+const CONTEXT_WORDS: usize = MAX_VP_COUNT.div_ceil(64) as usize;
 
 /// What was loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,7 +80,7 @@ impl Selection<'_> {
             platform: self.platform,
             claimed: Ranges::default(),
             areas: Areas::default(),
-            contexts: [0; 4],
+            contexts: [0; CONTEXT_WORDS],
             summary: Summary::default(),
         };
         for header in self.headers() {
@@ -214,7 +215,7 @@ struct Loading<'h, 'm> {
     claimed: Ranges,
     areas: Areas,
     /// The VPs that have a context, a bit each.
-    contexts: [u64; 4],
+    contexts: [u64; CONTEXT_WORDS],
     summary: Summary,
 }
 

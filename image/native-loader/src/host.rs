@@ -3,8 +3,10 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use boot_info::{Memory, StartInfo, acpi};
-use igvm_loader::{HostParameters, MAX_VP_COUNT, MemoryMapEntry, MemoryMapEntryType, PAGE_SIZE};
+use acpi_madt::{Answer, ENABLED, Lies, Madt};
+use boot_info::acpi::{self, AcpiError};
+use boot_info::{Memory, StartInfo};
+use igvm_loader::{HostParameters, MemoryMapEntry, MemoryMapEntryType, PAGE_SIZE};
 
 use crate::arch::memory::Physical;
 use crate::say;
@@ -35,14 +37,12 @@ impl Host {
                 reserved: 0,
             })
             .collect();
-        let madt = firmware_madt(info.rsdp);
-        let vp_count = acpi::enabled_processors(&madt).clamp(1, MAX_VP_COUNT);
-        for option in info.command_line().split_whitespace() {
-            say!("option '{option}' is unknown");
-        }
+        let Answer {
+            table, vp_count, ..
+        } = processors(info);
         Host {
             ram,
-            madt,
+            madt: table,
             vp_count,
             map,
         }
@@ -65,18 +65,63 @@ impl Host {
     }
 }
 
+/// What the image is told of processors: firmware's MADT as it is, or the lies of the option `madt`.
+fn processors(info: &StartInfo) -> Answer {
+    let lies = options(info.command_line());
+    let boot = boot_processor();
+    let table = match firmware_madt(info.rsdp) {
+        Ok(table) => table,
+        Err(error) => {
+            say!("{error}: the image is told of one processor");
+            return lies.about(&[boot]);
+        }
+    };
+    match Madt::read(&table) {
+        Some(madt) if !lies.is_truth() => {
+            let answer = lies.change(madt, boot);
+            if answer.dead > 0 {
+                say!("madt: the loader keeps no processor from starting: say 'absent', not 'dead'");
+            }
+            answer
+        }
+        madt => {
+            let all = madt.iter().flat_map(Madt::processors);
+            let enabled = all.filter(|processor| processor.flags & ENABLED != 0);
+            let vp_count = enabled.count().max(1) as u32;
+            Answer {
+                table,
+                vp_count,
+                dead: 0,
+            }
+        }
+    }
+}
+
+/// Takes the command line. What is unknown is reported and ignored.
+fn options(line: &str) -> Lies {
+    let mut lies = Lies::default();
+    for word in line.split_whitespace() {
+        match word.split_once('=') {
+            Some(("madt", text)) => match Lies::parse(text) {
+                Ok(parsed) => lies = parsed,
+                Err(error) => say!("madt: {error}"),
+            },
+            _ => say!("option '{word}' is unknown"),
+        }
+    }
+    lies
+}
+
+/// The APIC ID of the processor that this runs on (CPUID leaf 1).
+fn boot_processor() -> u32 {
+    core::arch::x86_64::__cpuid(1).ebx >> 24
+}
+
 /// A copy of firmware's MADT.
-fn firmware_madt(rsdp: Option<u64>) -> Vec<u8> {
-    let copied = acpi::find(&Physical, rsdp, *b"APIC").and_then(|table| {
-        let mut bytes = vec![0; table.length as usize];
-        let outside = acpi::AcpiError::Memory { at: table.at };
-        Physical
-            .read(table.at, &mut bytes)
-            .map(|()| bytes)
-            .ok_or(outside)
-    });
-    copied.unwrap_or_else(|error| {
-        say!("{error}; the SVSM is told of one CPU");
-        Vec::new()
-    })
+fn firmware_madt(rsdp: Option<u64>) -> Result<Vec<u8>, AcpiError> {
+    let table = acpi::find(&Physical, rsdp, *b"APIC")?;
+    let mut bytes = vec![0; table.length as usize];
+    let outside = AcpiError::Memory { at: table.at };
+    Physical.read(table.at, &mut bytes).ok_or(outside)?;
+    Ok(bytes)
 }

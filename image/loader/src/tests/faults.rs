@@ -150,14 +150,14 @@ fn wrong_fixed_headers() {
 fn wrong_hosts() {
     let bytes = file(&good(), GOOD_PAGES);
     let map = ram();
-    for vp_count in [0, 256, 300, u32::MAX] {
+    for vp_count in [0, 513, 600, u32::MAX] {
         let host = HostParameters {
             vp_count,
             ..host(&map)
         };
         assert_eq!(
             error_of(&bytes, &host),
-            format!("{vp_count} virtual processors, expected 1 to 255")
+            format!("{vp_count} virtual processors, expected 1 to 512")
         );
     }
     let wrong = |map: &[MemoryMapEntry], expected: &str| {
