@@ -5,3 +5,4 @@ mod bad_headers;
 mod builder;
 mod faults;
 mod loading;
+mod native;
