@@ -47,8 +47,9 @@ mod vcpu;
 mod watch;
 
 use arch::lock::Once;
-use arch::pvh::StartInfo;
+use arch::phys::Physical;
 use arch::{boot, frames, idt, lapic, percpu, smp, time};
+use boot_info::StartInfo;
 use exit_status::ExitStatus;
 use snp_model::Geometry;
 use svm::bitmaps::Bitmaps;
@@ -64,7 +65,7 @@ static BITMAPS: Once<Bitmaps> = Once::new();
 /// The first Rust code: on the boot stack, at the image's first place. `start_info` is `hvm_start_info`.
 extern "sysv64" fn boot_main(start_info: u64) -> ! {
     platform::check();
-    let info = match StartInfo::read(start_info) {
+    let info = match StartInfo::read(&Physical, 0, start_info) {
         Ok(info) => info,
         Err(why) => diagnosis::stop_without_vcpu(ExitStatus::BadPlatform, format_args!("{why}")),
     };

@@ -2,11 +2,11 @@
 //! processor, and the processor that the guest sees.
 
 use crate::arch::lock::Once;
-use crate::arch::pvh::StartInfo;
 use crate::arch::{cpu, time};
 use crate::diagnosis::stop_without_vcpu;
 use crate::exit_status::ExitStatus;
 use crate::{GEOMETRY, say};
+use boot_info::StartInfo;
 use snp_abi::cpuid::CpuidPage;
 use snp_model::cpuid::{self, Config, Leaf};
 use zerocopy::FromZeros;

@@ -30,6 +30,18 @@ pub fn read(hpa: u64, buffer: &mut [u8]) {
     unsafe { copy(virt(hpa), buffer.as_mut_ptr() as u64, buffer.len()) }
 }
 
+/// All that the direct map covers, for who looks through what firmware left there.
+pub struct Physical;
+
+impl boot_info::Memory for Physical {
+    fn read(&self, at: u64, to: &mut [u8]) -> Option<()> {
+        at.checked_add(to.len() as u64)
+            .filter(|&end| end <= DIRECT_MAP_INITIAL)?;
+        read(at, to);
+        Some(())
+    }
+}
+
 /// Copies into physical memory. The caller names guest or device memory, or frames that hold no Rust value.
 ///
 /// # Safety
