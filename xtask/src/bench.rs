@@ -144,12 +144,11 @@ impl Bench<'_> {
     }
 
     fn boot(&self, name: &str, payload: qemu::Payload, image: Option<&Image>) -> Result<Outcome> {
-        let machine = Machine {
-            qemu: self.qemu.clone(),
+        let machine = Machine::new(
+            self.qemu.clone(),
             payload,
-            cpus: self.options.size.cpus,
-            memory: self.options.size.memory,
-        };
+            (self.options.size.cpus, self.options.size.memory),
+        );
         let outcome = machine.run(
             self.paths,
             &Watch {

@@ -40,6 +40,7 @@ powers off. The logs of the last run are target/macadamia/logs/run.*.
 Examples:
   cargo xtask run --cpus 4 --memory 4G
   cargo xtask run --payload probe         a test guest; needs nothing but QEMU
+  cargo xtask run --platform native --cpus 16   the same image in an ordinary VM
   cargo xtask run --trace ghcb,rmp        the machine's view, in run.machine.log
   cargo xtask run --append loglevel=7     measured like the rest of the line
   cargo xtask run --kernel bzImage --initrd initrd.img --tour")]
@@ -97,6 +98,16 @@ pub enum Payload {
     Linux,
     /// The test guest that makes every SVSM call, well-formed and hostile
     Probe,
+}
+
+/// What an image is booted on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Platform {
+    /// SEV-SNP, by the software SNP machine
+    Snp,
+    /// An ordinary virtual machine without confidential computing: the SVSM boots and says so; there is no less privileged
+    /// level to run a guest at
+    Native,
 }
 
 /// A guest's size.

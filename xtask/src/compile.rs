@@ -71,6 +71,8 @@ impl Program {
         Program::Broken,
         Program::Probe,
     ];
+    /// What runs when an image is booted without confidential computing.
+    pub const NATIVE: &'static [Program] = &[Program::NativeLoader, Program::Svsm, Program::Vtpm];
     /// What runs when the conformance payload does.
     pub const CONFORMANCE: &'static [Program] = &[Program::Machine, Program::Conformance];
 

@@ -14,6 +14,7 @@ mod host;
 mod kernel;
 mod modules;
 mod monitor;
+mod native;
 mod packages;
 mod paths;
 mod process;

@@ -5,14 +5,14 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::build::{self, Image};
-use crate::cli::Payload;
-use crate::monitor;
+use crate::cli;
 use crate::paths::Paths;
 use crate::process::last_lines;
-use crate::qemu::Machine;
+use crate::qemu::{Machine, Payload};
 use crate::symbols;
 use crate::tour::Tour;
 use crate::watch::{End, Line, Outcome};
+use crate::{monitor, native};
 
 /// QEMU's status when the machine refuses its image.
 pub const BAD_IMAGE: i32 = 39;
@@ -41,18 +41,18 @@ pub enum Whose {
 /// The summary of a run under the SVSM.
 pub fn summarise(
     paths: &Paths,
-    payload: Payload,
+    payload: cli::Payload,
     machine: &Machine,
     image: &Image,
     outcome: &Outcome,
     whose: Whose,
 ) -> Result<ExitCode> {
     let problem = match (payload, whose) {
-        (Payload::Linux, Whose::Ours) => {
+        (cli::Payload::Linux, Whose::Ours) => {
             linux_problem(outcome).or_else(|| Tour::of(outcome).tpm_problem())
         }
-        (Payload::Linux, Whose::Others) => linux_problem(outcome),
-        (Payload::Probe, _) => probe_problem(outcome),
+        (cli::Payload::Linux, Whose::Others) => linux_problem(outcome),
+        (cli::Payload::Probe, _) => probe_problem(outcome),
     };
     let problem = problem.or_else(|| digest_problem(outcome, image));
     if let Some(problem) = problem {
@@ -124,6 +124,49 @@ pub fn summarise_plain(paths: &Paths, outcome: &Outcome) -> Result<ExitCode> {
     }
     eprintln!();
     row("guest", "Linux without SVSM, in plain QEMU");
+    row("took", format!("{:.1} s", outcome.took.as_secs_f64()));
+    row("log", paths.show(&outcome.serial_log));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The summary of a native run.
+pub fn summarise_native(
+    paths: &Paths,
+    machine: &Machine,
+    image: &Image,
+    outcome: &Outcome,
+) -> Result<ExitCode> {
+    if let Some(problem) = native::problem(outcome, machine.cpus) {
+        explain(paths, outcome, &problem);
+        return Ok(ExitCode::FAILURE);
+    }
+    let loader = match &machine.payload {
+        Payload::Native { loader: None, .. } => "loaded by QEMU itself",
+        _ => "loaded by native-loader",
+    };
+    let said = |prefix: &str| {
+        let line = outcome.line(prefix)?;
+        Some((line.at, line.text.split_once(prefix)?.1))
+    };
+    eprintln!();
+    row(
+        "platform",
+        format!(
+            "native, without confidential computing; {}",
+            machine.accelerator.name()
+        ),
+    );
+    row("image", format!("{}, {loader}", paths.show(&image.path)));
+    if let Some((_, policy)) = said(native::POLICY) {
+        row("policy", policy);
+    }
+    if let Some((at, ready)) = said(native::READY) {
+        row("ready", ready);
+        row(
+            "boot",
+            format!("ready {:.2} s after QEMU's start", at.as_secs_f64()),
+        );
+    }
     row("took", format!("{:.1} s", outcome.took.as_secs_f64()));
     row("log", paths.show(&outcome.serial_log));
     Ok(ExitCode::SUCCESS)

@@ -10,28 +10,35 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use crate::build::{self, Contents, Image, LinuxFiles};
-use crate::cli::{Payload, Size, seconds, topics};
+use crate::cli::{Payload, Platform, Size, seconds, topics};
 use crate::compile::{self, Program};
 use crate::paths::Paths;
-use crate::qemu::{self, Machine};
+use crate::qemu::{self, Accel, Accelerator, Machine, Needs};
 use crate::watch::Watch;
-use crate::{apt, guest, report, ui};
+use crate::{apt, guest, native, report, ui};
 
 /// Options of `run`.
 #[derive(Args, Clone, Debug)]
 pub struct RunOptions {
     #[command(flatten)]
     size: Size,
-    /// What runs as guest
-    #[arg(long, default_value = "linux", value_name = "WHICH")]
-    payload: Payload,
+    /// What the image is booted on
+    #[arg(long, default_value = "snp", value_name = "WHICH")]
+    platform: Platform,
+    /// What executes it. KVM is used where it is there and shows that it is able; the software SNP machine gets it only when
+    /// asked for
+    #[arg(long, default_value = "auto", value_name = "WHICH")]
+    accel: Accel,
+    /// What the image has as guest; linux unless the platform is native, where no guest is run
+    #[arg(long, value_name = "WHICH")]
+    payload: Option<Payload>,
     #[command(flatten)]
     guest: Guest,
     /// What the machine writes to its log, separated by commas: npf ghcb msr vc psc rmp svsm irq ap io io:PORT cpuid
     /// mmio exit all
     #[arg(long, value_name = "TOPICS", value_parser = topics)]
     trace: Option<String>,
-    /// More options for the machine, for example `count` (exits by kind)
+    /// More options for the machine, for example `count` (exits by kind); on the native platform for the loader
     #[arg(long, value_name = "WORDS")]
     machine: Option<String>,
     /// QEMU's program; "newer" fetches the one of bookworm-backports
@@ -70,6 +77,14 @@ pub fn run(paths: &Paths, options: &RunOptions) -> Result<ExitCode> {
     if options.plain {
         return run_plain(paths, options, qemu, shell);
     }
+    let needs = match options.platform {
+        Platform::Snp => Needs::Svm,
+        Platform::Native => Needs::Nothing,
+    };
+    let accelerator = accelerator(options.accel, &qemu, needs)?;
+    if options.platform == Platform::Native {
+        return run_native(paths, options, qemu, payload, accelerator);
+    }
     let (image, files) = {
         let _lock = paths.lock()?;
         prepare(paths, payload, &options.guest, shell)?
@@ -79,9 +94,9 @@ pub fn run(paths: &Paths, options: &RunOptions) -> Result<ExitCode> {
         paths.show(&image.path),
         image.digest
     ));
-    let machine = Machine {
+    let mut machine = Machine::new(
         qemu,
-        payload: qemu::Payload::Snp {
+        qemu::Payload::Snp {
             machine: Program::Machine.path(paths),
             image: image.path.clone(),
             options: machine_options(options),
@@ -91,9 +106,9 @@ pub fn run(paths: &Paths, options: &RunOptions) -> Result<ExitCode> {
                 Payload::Probe => Program::PROBE,
             },
         },
-        cpus: options.size.cpus,
-        memory: options.size.memory,
-    };
+        (options.size.cpus, options.size.memory),
+    );
+    machine.accelerator = accelerator;
     let outcome = if shell && payload == Payload::Linux {
         machine.run_on_terminal(paths, "run")?
     } else {
@@ -104,6 +119,40 @@ pub fn run(paths: &Paths, options: &RunOptions) -> Result<ExitCode> {
         _ => report::Whose::Others,
     };
     report::summarise(paths, payload, &machine, &image, &outcome, whose)
+}
+
+/// What executes the guest. Why it is not KVM, where that was to be found out, is said in a line.
+fn accelerator(asked: Accel, qemu: &Path, needs: Needs) -> Result<Accelerator> {
+    let (accelerator, reason) = asked.choose(qemu, needs)?;
+    if let Some(reason) = reason {
+        ui::note(format!("TCG, because KVM cannot be used here: {reason}"));
+    }
+    Ok(accelerator)
+}
+
+/// The same image on the native platform.
+fn run_native(
+    paths: &Paths,
+    options: &RunOptions,
+    qemu: PathBuf,
+    payload: Payload,
+    accelerator: Accelerator,
+) -> Result<ExitCode> {
+    ensure!(
+        options.trace.is_none(),
+        "--trace is of the software SNP machine, which a native boot does without"
+    );
+    let (image, _) = {
+        let _lock = paths.lock()?;
+        compile::bare_metal(paths, &[Program::NativeLoader])?;
+        prepare(paths, payload, &options.guest, false)?
+    };
+    let words = options.machine.as_deref().unwrap_or_default();
+    let size = (options.size.cpus, options.size.memory);
+    let mut machine = native::machine(paths, qemu, &image.path, size, words)?;
+    machine.accelerator = accelerator;
+    let outcome = machine.run(paths, &watch(options))?;
+    report::summarise_native(paths, &machine, &image, &outcome)
 }
 
 /// The machine's own command line.
@@ -129,16 +178,22 @@ fn wants_shell(guest: &Guest) -> bool {
     !guest.tour && io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
-/// Linux where there is one, else the probe with a word of advice.
+/// What is asked for; else Linux where there is one, and the probe with a word of advice where not. A native boot runs no
+/// guest, so the image that is quicker to have will do.
 fn choose_payload(options: &RunOptions) -> Payload {
-    if options.payload == Payload::Linux && options.guest.kernel.is_none() && !apt::available() {
+    let default = match options.platform {
+        Platform::Snp => Payload::Linux,
+        Platform::Native => Payload::Probe,
+    };
+    let payload = options.payload.unwrap_or(default);
+    if payload == Payload::Linux && options.guest.kernel.is_none() && !apt::available() {
         ui::note(
             "this machine has no apt to fetch a Linux kernel with, so the probe runs instead. \
              For Linux pass a bzImage of 6.11 or later: --kernel FILE [--initrd FILE]",
         );
         return Payload::Probe;
     }
-    options.payload
+    payload
 }
 
 type FwCfgFiles = Vec<(&'static str, PathBuf)>;
@@ -216,17 +271,16 @@ fn run_plain(paths: &Paths, options: &RunOptions, qemu: PathBuf, shell: bool) ->
         let _lock = paths.lock()?;
         linux_files(paths, &options.guest, shell)?
     };
-    let machine = Machine {
+    let machine = Machine::new(
         qemu,
-        payload: qemu::Payload::Plain {
+        qemu::Payload::Plain {
             kernel: files.kernel,
             initrd: files.initrd,
             command_line: command_line_of(&options.guest, shell),
             tpm: None,
         },
-        cpus: options.size.cpus,
-        memory: options.size.memory,
-    };
+        (options.size.cpus, options.size.memory),
+    );
     let outcome = if shell {
         machine.run_on_terminal(paths, "plain")?
     } else {

@@ -333,12 +333,11 @@ impl<'a> Stage<'a> {
     }
 
     fn boot(&self, name: &str, payload: qemu::Payload, counted: bool) -> Result<Outcome> {
-        let machine = Machine {
-            qemu: if counted { &self.counting } else { &self.qemu }.clone(),
+        let machine = Machine::new(
+            if counted { &self.counting } else { &self.qemu }.clone(),
             payload,
-            cpus: 1,
-            memory: MEMORY,
-        };
+            (1, MEMORY),
+        );
         machine.run(
             self.paths,
             &Watch {

@@ -121,18 +121,17 @@ impl<'a> Boots<'a> {
         files: Vec<(&'static str, PathBuf)>,
         (cpus, memory): (u32, u64),
     ) -> Result<Machine> {
-        Ok(Machine {
-            qemu: Stage::need(&self.stage.qemu)?.clone(),
-            payload: qemu::Payload::Snp {
+        Ok(Machine::new(
+            Stage::need(&self.stage.qemu)?.clone(),
+            qemu::Payload::Snp {
                 machine: Program::Machine.path(self.paths),
                 image: image.to_path_buf(),
                 options: String::new(),
                 files,
                 programs,
             },
-            cpus,
-            memory,
-        })
+            (cpus, memory),
+        ))
     }
 
     fn boot(&self, machine: &Machine, name: &str, seconds: u64) -> Result<Outcome> {

@@ -202,9 +202,9 @@ impl TpmGuest<'_> {
         driver: &str,
         mode: &str,
     ) -> Result<Outcome> {
-        let machine = Machine {
-            qemu: Stage::need(&self.stage.qemu)?.clone(),
-            payload: qemu::Payload::Plain {
+        let machine = Machine::new(
+            Stage::need(&self.stage.qemu)?.clone(),
+            qemu::Payload::Plain {
                 kernel: kernel.to_path_buf(),
                 initrd: initrd.to_path_buf(),
                 command_line: format!(
@@ -216,9 +216,8 @@ impl TpmGuest<'_> {
                     device,
                 }),
             },
-            cpus: 1,
-            memory: 1024,
-        };
+            (1, 1024),
+        );
         machine.run(
             self.paths,
             &Watch {

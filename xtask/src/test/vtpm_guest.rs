@@ -76,9 +76,9 @@ impl VtpmGuest<'_> {
         };
         let server = Server::new(&self.tpm.program(self.paths)?)?;
         let running = server.start()?;
-        let machine = Machine {
-            qemu: Stage::need(&self.stage.qemu)?.clone(),
-            payload: qemu::Payload::Plain {
+        let machine = Machine::new(
+            Stage::need(&self.stage.qemu)?.clone(),
+            qemu::Payload::Plain {
                 kernel,
                 initrd,
                 command_line: guest::COMMAND_LINE.to_owned(),
@@ -87,9 +87,8 @@ impl VtpmGuest<'_> {
                     device: "tpm-crb",
                 }),
             },
-            cpus: 2,
-            memory: 1024,
-        };
+            (2, 1024),
+        );
         let outcome = machine.run(self.paths, &watch("plain-flows", 900))?;
         Ok(Verdict::Passed(plan.check(self.paths, &outcome)?))
     }
@@ -206,18 +205,17 @@ impl VtpmGuest<'_> {
             build::Contents::Linux(&files)
         };
         let image = build::image(self.paths, name, &contents)?;
-        let machine = Machine {
-            qemu: Stage::need(&self.stage.qemu)?.clone(),
-            payload: qemu::Payload::Snp {
+        let machine = Machine::new(
+            Stage::need(&self.stage.qemu)?.clone(),
+            qemu::Payload::Snp {
                 machine: Program::Machine.path(self.paths),
                 image: image.path.clone(),
                 options: "memory".to_owned(),
                 files: run::fw_cfg_files(&files),
                 programs: Program::LINUX,
             },
-            cpus: 2,
-            memory: 1024,
-        };
+            (2, 1024),
+        );
         Ok((machine, image))
     }
 
