@@ -1,9 +1,10 @@
-//! Making other processors forget translations: QEMU drops its TLB at every VMRUN, so leaving the guest once is enough.
+//! Making other processors forget translations: QEMU drops its TLB at every VMRUN, so leaving the guest once is enough. Who
+//! waits for whom is the protocol of [`snp_model::shootdown`]; here are the processors and the NMIs.
 
 use crate::arch::time::Deadline;
 use crate::arch::{cpu, lapic, percpu};
-use core::sync::atomic::{Ordering, fence};
 use snp_abi::Vmpl;
+use snp_model::shootdown;
 
 /// How long a processor may take to leave its guest.
 const PATIENCE_MS: u64 = 10_000;
@@ -16,26 +17,22 @@ pub fn flush(vmpls: [bool; Vmpl::COUNT]) {
     if !vmpls.contains(&true) {
         return;
     }
-    // The changed entries must be visible before the others' state is looked at: who enters later sees them.
-    fence(Ordering::SeqCst);
+    shootdown::publish();
     let this = percpu::this().index();
     let mut waiting = [None; percpu::MAX_CPUS];
     for other in percpu::all().filter(|other| other.index() != this) {
-        let exits = other.exits();
-        if let Some(vmpl) = other.running_vmpl()
-            && vmpls[usize::from(vmpl)]
-        {
-            waiting[other.index()] = Some(exits);
+        waiting[other.index()] = other.presence().look(vmpls);
+        if waiting[other.index()].is_some() {
             lapic::send_nmi(other.apic_id());
         }
     }
     let deadline = Deadline::after_ms(PATIENCE_MS);
     for other in percpu::all() {
-        let Some(exits) = waiting[other.index()] else {
+        let Some(inside) = waiting[other.index()] else {
             continue;
         };
         let mut again = Deadline::after_ms(AGAIN_MS);
-        while other.exits() == exits && other.running_vmpl().is_some() {
+        while !inside.has_left(other.presence()) {
             assert!(
                 !deadline.passed(),
                 "processor {} does not leave its guest for a TLB shoot-down",

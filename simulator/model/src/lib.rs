@@ -15,6 +15,7 @@
 //! | [`cpuid`], [`msr_policy`], [`apic`] | what processor does the guest see |
 //! | [`lapic`] | what interrupts has a VMPL with an APIC of its own |
 //! | [`vmsa_check`], [`fpu`] | may VMRUN enter this VMSA; how is its FPU state laid out |
+//! | [`shootdown`] | when does no processor use rights any more that were taken away |
 //! | [`trace`], [`calls`], [`call_log`] | what the person running the machine wants to see |
 //!
 //! Vcpu state is the VMSA everywhere ([`snp_abi::vmsa::Vmsa`]), also while a vCPU runs: the machine keeps it in step
@@ -22,7 +23,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-#[cfg(test)]
+#[cfg(any(test, loom))]
 #[macro_use]
 extern crate std;
 
@@ -40,6 +41,7 @@ pub mod lapic;
 pub mod msr_policy;
 pub mod psc;
 pub mod rmp;
+pub mod shootdown;
 pub mod trace;
 pub mod vmsa_check;
 pub mod walk;

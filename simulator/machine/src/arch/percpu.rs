@@ -5,6 +5,7 @@ use super::lock::SpinLock;
 use super::{cpu, frames};
 use core::arch::asm;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use snp_model::shootdown::Presence;
 
 const GS_BASE: u32 = 0xC000_0101;
 /// Most processors the machine can use.
@@ -20,16 +21,11 @@ pub struct PerCpu {
     pending: [AtomicU64; 4],
     /// Set by whoever wants this processor to look at its requests.
     kicked: AtomicU32,
-    /// The VMPL that runs plus one, or zero in the machine.
-    in_guest: AtomicU32,
-    /// Counts exits, so that others can tell that this processor has left the guest since.
-    exits: AtomicU64,
+    presence: Presence,
 }
 
 // SAFETY: the pointer is its own address and never changes after creation; the rest is atomic.
 unsafe impl Sync for PerCpu {}
-// SAFETY: as above.
-unsafe impl Send for PerCpu {}
 
 static ALL: [AtomicPtr<PerCpu>; MAX_CPUS] =
     [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_CPUS];
@@ -145,27 +141,8 @@ impl PerCpu {
         super::lapic::send_nmi(self.apic_id());
     }
 
-    /// Says that this processor enters VMPL `vmpl` now.
-    pub fn enter_guest(&self, vmpl: u8) {
-        self.in_guest.store(u32::from(vmpl) + 1, Ordering::SeqCst);
-    }
-
-    /// Says that it has left.
-    pub fn leave_guest(&self) {
-        self.in_guest.store(0, Ordering::SeqCst);
-        self.exits.fetch_add(1, Ordering::SeqCst);
-    }
-
-    /// The VMPL that runs on it, if any.
-    pub fn running_vmpl(&self) -> Option<u8> {
-        match self.in_guest.load(Ordering::SeqCst) {
-            0 => None,
-            n => Some((n - 1) as u8),
-        }
-    }
-
-    /// How often it left a guest.
-    pub fn exits(&self) -> u64 {
-        self.exits.load(Ordering::SeqCst)
+    /// Whether it is in the guest.
+    pub fn presence(&self) -> &Presence {
+        &self.presence
     }
 }

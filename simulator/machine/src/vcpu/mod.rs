@@ -226,10 +226,10 @@ impl Vcpu {
     fn enter(&mut self) -> bool {
         let vmpl = self.vmpl();
         self.block.control.nested_cr3 = self.roots[vmpl.index()].root(self.has_c_bit());
-        self.cpu.enter_guest(vmpl as u8);
+        self.cpu.presence().enter(vmpl);
         self.account.enter(vmpl, self.block.state.rax.get());
         let ran = self.svm.run(self.block, self.cpu.kick_flag());
-        self.cpu.leave_guest();
+        self.cpu.presence().leave();
         if ran {
             self.account.leave(vmpl);
             self.after_exit();

@@ -172,7 +172,7 @@ pub fn nmi(index: usize) {
 /// Someone on this vCPU wants to write a VMSA page that another one runs: those let go of theirs for a moment.
 pub fn release_vmsa() {
     for cpu in percpu::all().filter(|cpu| cpu.index() != percpu::this().index()) {
-        if cpu.running_vmpl().is_some() {
+        if cpu.presence().running().is_some() {
             shared(cpu.index()).release.store(true, Ordering::Release);
             cpu.kick();
         }

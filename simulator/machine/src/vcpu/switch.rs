@@ -30,7 +30,7 @@ impl Vcpu {
         if let Err(why) = snp_model::vmsa_check::check(&self.block.state, vmpl, features_of(vmpl)) {
             let mut memory = memory::lock();
             memory.end_vmrun(gpa, hpa);
-            drop(memory);
+            memory::finish(memory);
             self.refused(vmpl, format_args!("VMSA {gpa:#x}: {why}"));
             return false;
         }
