@@ -59,8 +59,10 @@ pub const RDRAND: Feature = feature("RDRAND", 1, Register::Ecx, 30);
 /// RDSEED: seeds for generators.
 pub const RDSEED: Feature = feature("RDSEED", 7, Register::Ebx, 18);
 
-/// What the SVSM demands of the processor.
-pub const REQUIRED: [Feature; 5] = [NX, SMEP, SMAP, UMIP, VMPL];
+/// Shadow stacks.
+pub const CET_SS: Feature = feature("shadow stacks", 7, Register::Ecx, 7);
+/// The APIC's registers are MSRs.
+pub const X2APIC: Feature = feature("x2APIC", 1, Register::Ecx, 21);
 
 /// Leaves whose answer depends on ECX (APM vol. 3 appendix E; Linux `asm/cpuid/api.h`).
 fn has_subleaves(leaf: u32) -> bool {
@@ -125,11 +127,6 @@ impl<'a> CpuidTable<'a> {
         };
         register & 1 << feature.bit != 0
     }
-
-    /// The first required feature that is missing.
-    pub fn missing(&self) -> Option<Feature> {
-        REQUIRED.into_iter().find(|&feature| !self.has(feature))
-    }
 }
 
 #[cfg(test)]
@@ -175,19 +172,5 @@ mod tests {
         assert!(CpuidTable::new(&page).is_none());
         page.count = 65.into();
         assert!(CpuidTable::new(&page).is_none());
-    }
-
-    #[test]
-    fn the_first_missing_feature_is_named() {
-        let full = [
-            (7, 0, 0, 1 << 7 | 1 << 20, 1 << 2, 0),
-            (0x8000_0001, 0, 0, 0, 0, 1 << 20),
-            (0x8000_001F, 0, 1 << 5, 0, 0, 0),
-        ];
-        assert_eq!(CpuidTable::new(&page(&full)).unwrap().missing(), None);
-        let mut no_smap = full;
-        no_smap[0].3 = 1 << 7;
-        let missing = CpuidTable::new(&page(&no_smap)).unwrap().missing();
-        assert_eq!(missing.unwrap().name, "SMAP");
     }
 }

@@ -24,6 +24,7 @@ pub mod madt;
 pub mod memory_map;
 mod mistake;
 pub mod page_map;
+pub mod policy;
 pub mod request;
 pub mod service;
 pub mod startup;

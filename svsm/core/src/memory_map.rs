@@ -5,6 +5,7 @@
 //! smaller.
 
 use boot_abi::{MemoryMapEntry, memory_type};
+use core::ops::Range;
 use snp_abi::{PAGE_SIZE, PAGES_PER_LARGE_PAGE};
 use zerocopy::FromBytes;
 
@@ -80,6 +81,15 @@ pub enum MemoryMapError {
 impl RamMap {
     /// Reads the parameter area: entries up to one of zero pages, or to its end. RAM must lie below `limit`.
     pub fn parse(area: &[u8], limit: u64) -> Result<RamMap, MemoryMapError> {
+        RamMap::parse_around(area, limit, &[])
+    }
+
+    /// The same, where parts of the RAM are the SVSM's own: these are left out.
+    pub fn parse_around(
+        area: &[u8],
+        limit: u64,
+        own: &[Range<u64>],
+    ) -> Result<RamMap, MemoryMapError> {
         let entries = entries(area);
         let mut map = RamMap {
             ranges: [RamRange::default(); MAX_RANGES],
@@ -112,7 +122,7 @@ impl RamMap {
                     limit,
                 });
             }
-            map.insert(start, end)
+            map.insert_around(start, end, own)
                 .map_err(|()| MemoryMapError::TooManyRanges { index, start })?;
         }
         if map.count == 0 {
@@ -153,6 +163,20 @@ impl RamMap {
             .iter()
             .find(|r| r.start <= gpa && gpa < r.end)?;
         Some(range.first_index + (gpa - range.start) / PAGE_SIZE)
+    }
+
+    /// Adds of a range that overlaps none what is not in `own`.
+    fn insert_around(&mut self, start: u64, end: u64, own: &[Range<u64>]) -> Result<(), ()> {
+        if start >= end {
+            return Ok(());
+        }
+        match own.split_first() {
+            None => self.insert(start, end),
+            Some((first, rest)) => {
+                self.insert_around(start, end.min(first.start), rest)?;
+                self.insert_around(start.max(first.end), end, rest)
+            }
+        }
     }
 
     /// Adds a range that overlaps none, joining it to its neighbours where they touch.
@@ -272,6 +296,25 @@ pub(crate) mod tests {
         assert!(!map.contains(0x1F_F000, 0x1001));
         assert!(!map.contains(u64::MAX, 2));
         assert_eq!(map.page_map_words(), 0x200 / 16 + 1);
+    }
+
+    #[test]
+    fn what_is_the_svsms_own_is_left_out() {
+        let own = [0x2000..0x4000, 0x1_0000..0x2_0000, 0x7_F000..0x9_0000];
+        let area = area(&[(0, 0x80, 0), (0x8F, 3, 0), (0x100, 1, 0)]);
+        let map = RamMap::parse_around(&area, LIMIT, &own).unwrap();
+        assert_eq!(
+            ranges(&map),
+            [
+                (0, 0x2000),
+                (0x4000, 0x1_0000),
+                (0x2_0000, 0x7_F000),
+                (0x9_0000, 0x9_2000),
+                (0x10_0000, 0x10_1000)
+            ]
+        );
+        let all = RamMap::parse_around(&area, LIMIT, &[0..LIMIT]);
+        assert_eq!(all.unwrap_err(), MemoryMapError::NoRam { entries: 3 });
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Time: the time-stamp counter, and how fast it runs.
 //!
-//! The rate is measured once against the interval timer of the PC, which is the hypervisor's: like every source of time that
-//! all SNP hosts have, it can lie. Nothing here is for security; what is bounded with it is a service's use of a vCPU.
+//! Most sources of the rate are the host's, and can lie. Nothing here is for security; what is bounded with it is a service's
+//! use of a vCPU, and waiting.
 
 use crate::arch::cpu;
 use crate::console::log;
+use crate::kernel;
 use core::sync::atomic::{AtomicU64, Ordering};
-use svsm_core::clock::{self, PIT_HZ};
+use snp_abi::{SevFeatures, msr};
+use svsm_core::clock::{self, PIT_HZ, Source};
 
 /// Ticks in a millisecond. Until it is measured, what processors usually do.
 static PER_MS: AtomicU64 = AtomicU64::new(clock::USUAL_TICKS_PER_MS);
@@ -26,16 +28,24 @@ const MEASURE_MS: u64 = 10;
 /// Looks at the timer before it is given up.
 const ATTEMPTS: u32 = 200_000;
 
-/// Measures the rate.
-pub fn init() {
+/// Finds the rate. Which sources there are, and what each is worth: `docs/src/time.md`.
+pub fn init(features: SevFeatures) {
     START.store(cpu::tsc(), Ordering::Relaxed);
-    match measure() {
-        Some(rate) => PER_MS.store(rate, Ordering::Relaxed),
-        None => log!(
-            "clock: the interval timer says nothing useful; assuming {} MHz",
-            clock::USUAL_TICKS_PER_MS / 1000
-        ),
+    let (rate, source) = secure(features)
+        .or_else(|| kernel::cpuid().and_then(clock::from_cpuid))
+        .or_else(|| Some((measure()?, Source::IntervalTimer)))
+        .unwrap_or((clock::USUAL_TICKS_PER_MS, Source::Assumed));
+    PER_MS.store(rate, Ordering::Relaxed);
+    log!("clock: {} MHz, {source}", rate / 1000);
+}
+
+/// What the processor says to a guest whose counter the hypervisor cannot touch.
+fn secure(features: SevFeatures) -> Option<(u64, Source)> {
+    if !features.contains(SevFeatures::SECURE_TSC) {
+        return None;
     }
+    let mhz = cpu::rdmsr(msr::GUEST_TSC_FREQ) & 0x3_FFFF;
+    Some((clock::plausible(mhz * 1000)?, Source::SecureTsc))
 }
 
 fn measure() -> Option<u64> {
@@ -69,4 +79,13 @@ pub fn milliseconds() -> u64 {
     let ticks = cpu::tsc().saturating_sub(START.load(Ordering::Relaxed));
     let now = ticks / PER_MS.load(Ordering::Relaxed).max(1);
     LATEST.fetch_max(now, Ordering::Relaxed).max(now)
+}
+
+/// Lets so many microseconds pass.
+pub fn wait_us(microseconds: u64) {
+    let wanted = microseconds.saturating_mul(PER_MS.load(Ordering::Relaxed)) / 1000;
+    let begun = cpu::tsc();
+    while cpu::tsc().wrapping_sub(begun) < wanted {
+        core::hint::spin_loop();
+    }
 }

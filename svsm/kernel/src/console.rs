@@ -38,5 +38,5 @@ pub fn line(text: fmt::Arguments<'_>) {
     let _ = line.write_str("svsm: ");
     let _ = line.write_fmt(text);
     line.bytes[line.length..line.length + 2].copy_from_slice(b"\r\n");
-    crate::platform::PLATFORM.console_write(&line.bytes[..line.length + 2]);
+    crate::platform::platform().console_write(&line.bytes[..line.length + 2]);
 }

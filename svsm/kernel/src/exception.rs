@@ -1,9 +1,9 @@
 //! Exceptions of the SVSM's own code. Only #VC for a few instructions can be answered; all others are the end.
 
 use crate::arch::percpu::this_cpu;
-use crate::arch::traps::TrapFrame;
+use crate::arch::traps::{self, TrapFrame};
 use crate::fatal;
-use crate::platform::PLATFORM;
+use crate::platform::platform;
 
 /// Handles an exception that was not a fault of a copy.
 pub fn handle(frame: &mut TrapFrame) {
@@ -11,11 +11,13 @@ pub fn handle(frame: &mut TrapFrame) {
         snp_abi::VC_VECTOR => {
             // The handler makes none itself: one inside it would not end.
             let nested = this_cpu().in_vc.replace(true);
-            if nested || PLATFORM.emulate(frame).is_err() {
+            if nested || platform().emulate(frame).is_err() {
                 fatal::exception(frame, name(snp_abi::VC_VECTOR));
             }
             this_cpu().in_vc.set(false);
         }
+        // Another CPU reports a failure: this one is to be quiet.
+        traps::NMI if fatal::is_ending() => crate::arch::cpu::stop(),
         vector => fatal::exception(frame, name(vector)),
     }
 }

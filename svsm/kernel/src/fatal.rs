@@ -5,8 +5,9 @@ use crate::arch::percpu::this_cpu;
 use crate::arch::traps::TrapFrame;
 use crate::arch::{cpu, stack_trace};
 use crate::console::log;
-use crate::platform::PLATFORM;
+use crate::platform::platform;
 use core::fmt::Arguments;
+use core::sync::atomic::{AtomicBool, Ordering};
 use svsm_abi::termination::Reason;
 
 /// Stops the SVSM, and with it the VM, for a reason.
@@ -19,7 +20,7 @@ pub(crate) use fatal;
 pub fn stop(reason: Reason, text: Arguments<'_>) -> ! {
     begin(reason);
     log!("fatal: {text}");
-    PLATFORM.terminate(reason)
+    platform().terminate(reason)
 }
 
 /// Stops the VM because of an exception.
@@ -64,7 +65,7 @@ pub fn exception(frame: &TrapFrame, name: &str) -> ! {
     );
     log!("cs {:#x} ss {:#x} rflags {:#x}", f.cs, f.ss, f.rflags);
     backtrace(frame.rbp);
-    PLATFORM.terminate(Reason::Exception)
+    platform().terminate(Reason::Exception)
 }
 
 #[panic_handler]
@@ -75,13 +76,22 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
         None => log!("fatal: panic: {}", info.message()),
     }
     backtrace(cpu::frame_pointer());
-    PLATFORM.terminate(Reason::Panic)
+    platform().terminate(Reason::Panic)
+}
+
+/// Set when a CPU has begun to report a failure.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Whether a CPU has begun to report a failure.
+pub fn is_ending() -> bool {
+    ENDING.load(Ordering::SeqCst)
 }
 
 /// A failure while another one is being reported ends at once.
 fn begin(reason: Reason) {
+    ENDING.store(true, Ordering::SeqCst);
     if this_cpu().failing.replace(true) {
-        PLATFORM.terminate(reason)
+        platform().terminate(reason)
     }
 }
 

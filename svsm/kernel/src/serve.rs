@@ -4,7 +4,7 @@
 //! the same time. VMSA and registration are used under the call lock only, because another vCPU may delete them.
 
 use crate::kernel::{KERNEL, Kernel};
-use crate::platform::PLATFORM;
+use crate::platform::platform;
 use crate::service;
 use crate::{console::log, fatal::fatal};
 use svsm_abi::termination::Reason;
@@ -28,16 +28,16 @@ pub fn run(index: usize) -> ! {
             finish_call(kernel, vcpu, vmsa, &registers);
         }
         if !allow_run(kernel, vcpu) {
-            PLATFORM.idle();
+            platform().idle();
             continue;
         }
-        if let Err(error) = PLATFORM.run_guest() {
+        if let Err(error) = platform().run_guest() {
             // The guest has no VMSA that the host knows of yet: wait until it has.
             if !refused {
                 log!("vCPU {index} (APIC ID {}): {error}", vcpu.apic_id());
                 refused = true;
             }
-            PLATFORM.idle();
+            platform().idle();
         }
     }
 }

@@ -3,6 +3,8 @@
 use super::traps::TrapFrame;
 use crate::mm::SharedPage;
 use core::arch::asm;
+use svsm_core::cpuid::CpuidResult;
+use svsm_core::policy::Policy;
 
 /// CR0: write protection holds for ring 0 too.
 pub const CR0_WP: u64 = 1 << 16;
@@ -10,6 +12,8 @@ pub const CR0_WP: u64 = 1 << 16;
 pub const CR0_BASE: u64 = 1 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 31;
 /// CR4: services cannot read the time-stamp counter; they ask for the time.
 pub const CR4_TSD: u64 = 1 << 2;
+/// CR4: machine checks are an exception, not a shutdown.
+pub const CR4_MCE: u64 = 1 << 6;
 /// CR4: physical address extension.
 pub const CR4_PAE: u64 = 1 << 5;
 /// CR4: user code cannot read descriptor table registers.
@@ -90,15 +94,21 @@ pub fn cr2() -> u64 {
     cr2
 }
 
-/// Turns on write protection, SMEP, SMAP, UMIP and no-execute, which the processor must have.
-pub fn enable_protection() {
-    let efer = rdmsr(snp_abi::msr::EFER) | snp_abi::msr::EFER_NXE;
-    // SAFETY: these bits only forbid. Nothing running relies on what they forbid: no user pages exist, and pages that
-    // are written or executed are mapped so.
+/// Turns on write protection, and of SMEP, SMAP, UMIP and no-execute what the policy found.
+pub fn enable_protection(policy: &Policy) {
+    let bit = |on, bit| if on { bit } else { 0 };
+    let efer = rdmsr(snp_abi::msr::EFER) | bit(policy.nx, snp_abi::msr::EFER_NXE);
+    let cr4 = CR4_TSD
+        | CR4_PAE
+        | CR4_MCE
+        | bit(policy.umip, CR4_UMIP)
+        | bit(policy.smep, CR4_SMEP)
+        | bit(policy.smap, CR4_SMAP);
+    // SAFETY: the processor has what the policy says. These bits only forbid, and nothing running relies on what they forbid:
+    // no user pages exist, and pages that are written or executed are mapped so.
     unsafe {
         wrmsr(snp_abi::msr::EFER, efer);
-        asm!("mov cr0, {}", "mov cr4, {}",
-            in(reg) CR0_BASE | CR0_WP, in(reg) CR4_TSD | CR4_PAE | CR4_UMIP | CR4_SMEP | CR4_SMAP,
+        asm!("mov cr0, {}", "mov cr4, {}", in(reg) CR0_BASE | CR0_WP, in(reg) cr4,
             options(nostack, preserves_flags));
     }
 }
@@ -125,6 +135,53 @@ pub fn invlpgb_all() {
     unsafe {
         asm!(".byte 0x0f, 0x01, 0xfe", ".byte 0x0f, 0x01, 0xff",
             in("rax") 0u64, in("ecx") 0, in("edx") 0, options(nostack, preserves_flags));
+    }
+}
+
+/// Lets interrupts in and halts until one comes.
+pub fn wait_for_interrupt() {
+    // SAFETY: STI holds interrupts off until HLT has begun; their entry is traps.s, which keeps all registers.
+    unsafe { asm!("sti", "hlt", "cli", options(nostack)) };
+}
+
+/// Stops this CPU for good.
+pub fn stop() -> ! {
+    loop {
+        // SAFETY: nothing comes after it; interrupts are off, and an NMI ends here again.
+        unsafe { asm!("cli", "hlt", options(nomem, nostack, preserves_flags)) };
+    }
+}
+
+/// Executes CPUID.
+pub fn cpuid(leaf: u32, subleaf: u32) -> CpuidResult {
+    let (eax, ebx, ecx, edx): (u32, u32, u32, u32);
+    // SAFETY: it changes four registers; LLVM keeps RBX to itself, so it is put aside.
+    unsafe {
+        asm!("mov {rbx:r}, rbx", "cpuid", "xchg {rbx:r}, rbx", rbx = out(reg) ebx,
+            inout("eax") leaf => eax, inout("ecx") subleaf => ecx, out("edx") edx,
+            options(nomem, nostack, preserves_flags));
+    }
+    CpuidResult { eax, ebx, ecx, edx }
+}
+
+/// Writes a register of this CPU's x2APIC.
+pub fn write_x2apic(register: u32, value: u64) {
+    debug_assert!(register < 0x40);
+    // SAFETY: an APIC raises interrupts and resets other CPUs; neither touches memory, and handlers are there for all.
+    unsafe { wrmsr(snp_abi::msr::X2APIC_FIRST + (register & 0x3F), value) };
+}
+
+/// Turns on this CPU's APIC, as an x2APIC if that is asked for.
+pub fn enable_apic(x2apic: bool) {
+    const ENABLED: u64 = 1 << 11;
+    const X2APIC: u64 = 1 << 10;
+    let base = rdmsr(snp_abi::msr::APIC_BASE) | ENABLED;
+    // SAFETY: as for `write_x2apic`; the modes are entered in the order that the architecture has.
+    unsafe {
+        wrmsr(snp_abi::msr::APIC_BASE, base);
+        if x2apic {
+            wrmsr(snp_abi::msr::APIC_BASE, base | X2APIC);
+        }
     }
 }
 

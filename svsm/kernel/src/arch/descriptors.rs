@@ -1,5 +1,6 @@
 //! GDT, TSS and IDT (APM vol. 2 §4.7, §8.2, §12.2).
 
+use super::traps::INTERRUPTS;
 use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
@@ -18,10 +19,13 @@ pub const SERVICE_CODE: u16 = 0x30 | 3;
 
 /// Exception vectors with stacks of their own, and which. Others come when the stack in use is good: the kernel's, or the
 /// one that the TSS has for entries from ring 3.
-pub const IST_VECTORS: [(u8, u8); EXCEPTION_STACKS] =
-    [(super::traps::DOUBLE_FAULT, 1), (super::traps::NMI, 2)];
+pub const IST_VECTORS: [(u8, u8); EXCEPTION_STACKS] = [
+    (super::traps::DOUBLE_FAULT, 1),
+    (super::traps::NMI, 2),
+    (super::traps::MACHINE_CHECK, 3),
+];
 /// How many stacks these take.
-pub const EXCEPTION_STACKS: usize = 2;
+pub const EXCEPTION_STACKS: usize = 3;
 
 /// Null, code, data, TSS (two entries), ring-3 data and code.
 #[repr(C, align(16))]
@@ -126,12 +130,12 @@ pub fn load_tss() {
     unsafe { asm!("ltr {:x}", in(reg) TSS as u64, options(nostack, preserves_flags)) };
 }
 
-/// An IDT of the 32 exceptions and of services' calls; nothing else can arrive, as interrupts are off. Only the last gate is
-/// open to ring 3.
+/// An IDT of the 32 exceptions, of services' calls, and of the native platform's interrupts. Only the gate for calls is open
+/// to ring 3.
 #[repr(C, align(4096))]
 struct Idt(UnsafeCell<[[u64; 2]; GATES]>);
 
-const GATES: usize = service_abi::VECTOR as usize + 1;
+const GATES: usize = 256;
 
 // SAFETY: written only by `load_idt`, on the boot CPU before others run.
 unsafe impl Sync for Idt {}
@@ -143,6 +147,8 @@ unsafe extern "C" {
     safe static trap_addresses: [u64; 32];
     /// Address of the entry for services' calls.
     safe static call_address: u64;
+    /// Addresses of the entries for interrupts.
+    safe static interrupt_addresses: [u64; INTERRUPTS.len()];
 }
 
 /// A present interrupt gate to `address`.
@@ -169,16 +175,23 @@ pub fn load_idt(with_stacks: bool) {
         *entry = gate(address, ist, 0);
     }
     gates[service_abi::VECTOR as usize] = gate(call_address, 0, 3);
+    for (vector, address) in INTERRUPTS.into_iter().zip(interrupt_addresses) {
+        gates[vector as usize] = gate(address, 0, 0);
+    }
+    // SAFETY: only the boot CPU runs, and no exception comes in between; the gates lead to traps.s.
+    unsafe { IDT.0.get().write(gates) };
+    reload_idt();
+}
+
+/// Loads the IDT as it is.
+pub fn reload_idt() {
     let (base, limit) = idt();
     let pointer = Pointer {
         limit: limit as u16,
         base,
     };
-    // SAFETY: only the boot CPU runs, and no exception comes in between; the gates lead to traps.s.
-    unsafe {
-        IDT.0.get().write(gates);
-        asm!("lidt [{}]", in(reg) &pointer, options(nostack, preserves_flags));
-    }
+    // SAFETY: the table is static, and its gates lead to traps.s.
+    unsafe { asm!("lidt [{}]", in(reg) &pointer, options(nostack, preserves_flags)) };
 }
 
 /// Base and limit of the IDT.

@@ -7,11 +7,13 @@
 use super::cpu;
 use super::descriptors::{EXCEPTION_STACKS, Gdt, Tss};
 use crate::mm::SharedPage;
+use crate::platform::CpuPages;
 use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};
 use core::marker::PhantomData;
 use core::mem::offset_of;
 use core::ops::Deref;
+use svsm_core::vmsa::ApStart;
 
 /// The area of one CPU.
 #[repr(C, align(64))]
@@ -37,6 +39,10 @@ pub struct Private {
     pub ghcb: Cell<Option<SharedPage>>,
     /// Where the hypervisor says why it raised #HV, once there is such a page.
     pub doorbell: Cell<Option<SharedPage>>,
+    /// RFLAGS with which services run, besides their own: interrupts on, where a timer comes as an interrupt.
+    pub service_flags: Cell<u64>,
+    /// The vector of the interrupt that ended a wait.
+    pub signal: Cell<u8>,
     /// It is handling a #VC: another one in between is fatal.
     pub in_vc: Cell<bool>,
     /// It is reporting a fatal error: another one in between ends it at once.
@@ -58,6 +64,8 @@ impl CpuArea {
                 index: Cell::new(index),
                 ghcb: Cell::new(None),
                 doorbell: Cell::new(None),
+                service_flags: Cell::new(0),
+                signal: Cell::new(0),
                 in_vc: Cell::new(false),
                 failing: Cell::new(false),
             },
@@ -67,12 +75,11 @@ impl CpuArea {
     /// Completes the area of a CPU that does not run yet, where it stays.
     pub fn prepare(
         &'static mut self,
-        ghcb: SharedPage,
-        doorbell: SharedPage,
+        pages: CpuPages,
         ist: [u64; EXCEPTION_STACKS],
     ) -> &'static CpuArea {
-        self.private.ghcb.set(Some(ghcb));
-        self.private.doorbell.set(Some(doorbell));
+        self.private.ghcb.set(pages.ghcb);
+        self.private.doorbell.set(pages.doorbell);
         // SAFETY: the area is borrowed for good and exclusively; its CPU does not run.
         unsafe { self.fill(ist) };
         self
@@ -123,6 +130,15 @@ pub fn init_boot_cpu() {
         super::descriptors::load_gdt(BOOT_CPU.gdt());
         cpu::wrmsr(snp_abi::msr::GS_BASE, BOOT_CPU.gs_base());
     }
+}
+
+/// Makes this CPU, an AP that did not start from a VMSA, the one that `start` was prepared for.
+pub fn adopt(start: &ApStart) {
+    super::descriptors::load_gdt(start.gdt);
+    // SAFETY: this is the area that was made for this CPU; nothing has used GS here yet.
+    unsafe { cpu::wrmsr(snp_abi::msr::GS_BASE, start.gs_base) };
+    super::descriptors::reload_idt();
+    super::descriptors::load_tss();
 }
 
 /// Gives the boot CPU its exception stacks.

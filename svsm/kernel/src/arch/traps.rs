@@ -13,6 +13,8 @@ pub const DEBUG: u8 = 1;
 
 /// Vector of NMI.
 pub const NMI: u8 = 2;
+/// Vector of #MC.
+pub const MACHINE_CHECK: u8 = 18;
 /// Vector of #DF.
 pub const DOUBLE_FAULT: u8 = 8;
 /// Vector of #GP.
@@ -21,6 +23,21 @@ pub const GENERAL_PROTECTION: u8 = 13;
 pub const PAGE_FAULT: u8 = 14;
 /// Vector of #HV.
 pub const HYPERVISOR_INJECTION: u8 = 28;
+
+/// Interrupt vectors of the native platform: this CPU's timer, another CPU's signal, and what an APIC raises when the
+/// interrupt has gone meanwhile. On SEV-SNP #HV stands for all of them.
+pub const TIMER: u8 = 0x81;
+/// As above.
+pub const IPI: u8 = 0x82;
+/// As above.
+pub const SPURIOUS: u8 = 0xFF;
+/// All of them, in the order of `interrupt_addresses` in traps.s.
+pub const INTERRUPTS: [u8; 3] = [TIMER, IPI, SPURIOUS];
+
+/// Whether a vector is a signal from outside, which says nothing about the code that it interrupted.
+pub fn is_signal(vector: u8) -> bool {
+    vector == HYPERVISOR_INJECTION || INTERRUPTS.contains(&vector)
+}
 
 /// Registers at an exception; those that are changed take effect on return.
 #[repr(C)]
@@ -70,6 +87,11 @@ extern "C" fn trap_entry(frame: &mut TrapFrame) {
             if window.contains(&frame.rip) {
                 frame.rip = &raw const enter_aborted as u64;
             }
+            return;
+        }
+        // Ring 0 lets interrupts in only while it waits for one.
+        vector if INTERRUPTS.contains(&vector) => {
+            super::percpu::this_cpu().signal.set(vector);
             return;
         }
         // A service's single step or data breakpoint that the processor reports late.

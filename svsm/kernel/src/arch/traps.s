@@ -16,11 +16,11 @@ trap_\vector:
     jmp trap_common
     .endif
 .endr
-.irp vector, 0, 1, 2, 3, 4, 5, 6, 7, 9, 15, 16, 18, 19, 20, 22, 23, 24, 25, 26, 27, 28, 31, 128
+.irp vector, 0, 1, 2, 3, 4, 5, 6, 7, 9, 15, 16, 18, 19, 20, 22, 23, 24, 25, 26, 27, 28, 31, 128, 129, 130, 255
 trap_\vector:
     push 0
     push \vector
-    .if \vector == 2
+    .if \vector == 2 || \vector == 18
     jmp trap_own_stack
     .else
     jmp trap_common
@@ -44,7 +44,9 @@ trap_\vector:
     push r14
     push r15
     cld
-    clac                                  // ring 3 may set AC, and gates leave it
+    pushfq                                // ring 3 may set AC, and gates leave it; CLAC exists only with SMAP
+    and dword ptr [rsp], ~(1 << 18)
+    popfq
 .endm
 
 .macro pop_registers
@@ -75,7 +77,7 @@ trap_\vector:
     wrmsr
 .endm
 
-// #DF and NMI: on stacks of their own, from anywhere.
+// #DF, NMI and #MC: on stacks of their own, from anywhere.
 trap_own_stack:
     push_registers
     load_gs
@@ -159,3 +161,6 @@ trap_addresses:
 .global call_address
 call_address:
     .quad trap_128
+.global interrupt_addresses
+interrupt_addresses:
+    .quad trap_129, trap_130, trap_255

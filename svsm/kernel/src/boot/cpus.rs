@@ -5,11 +5,12 @@ use super::or_stop;
 use crate::arch::descriptors::EXCEPTION_STACKS;
 use crate::arch::percpu::{CpuArea, STACK_START, this_cpu};
 use crate::arch::{cpu, descriptors};
+use crate::clock;
 use crate::console::log;
 use crate::fatal::fatal;
 use crate::kernel::{KERNEL, Kernel};
 use crate::mm::{self, OutOfMemory};
-use crate::platform::{PLATFORM, PlatformResult};
+use crate::platform::{PlatformResult, platform};
 use boot_abi::BootParams;
 use snp_abi::{SevFeatures, msr};
 use svsm_abi::termination::Reason;
@@ -22,8 +23,8 @@ const STACK_PAGES: usize = 4;
 /// Pages of an exception stack.
 const EXCEPTION_STACK_PAGES: usize = 2;
 
-/// How long all APs together have to come up, in ticks of a counter whose rate is not known: a few seconds.
-const PATIENCE: u64 = 8_000_000_000;
+/// How long all APs together have to come up.
+const PATIENCE_MS: u64 = 2000;
 
 /// Stacks for exceptions: where they start.
 pub fn exception_stacks() -> Result<[u64; EXCEPTION_STACKS], OutOfMemory> {
@@ -91,20 +92,25 @@ pub fn start(list: &CpuList, features: SevFeatures, kernel: Kernel) -> &'static 
             Err(error) => fatal!(error.reason, "{error}"),
         }
     }
+    let starts: &'static [Option<ApStart>] = starts;
+    let started = or_stop!(
+        Reason::OutOfMemory,
+        mm::allocate_slice(list.ids().len(), |_| false)
+    );
     for (index, vcpu) in aps.clone() {
-        if let Some(start) = &starts[index]
-            && let Err(error) = PLATFORM.start_cpu(vcpu.apic_id(), start, features)
-        {
-            log!("vCPU {index} (APIC ID {}): {error}", vcpu.apic_id());
-            starts[index] = None;
+        if let Some(start) = &starts[index] {
+            match platform().start_cpu(vcpu.apic_id(), start, features) {
+                Ok(()) => started[index] = true,
+                Err(error) => log!("vCPU {index} (APIC ID {}): {error}", vcpu.apic_id()),
+            }
         }
     }
-    let begun = cpu::tsc();
+    let begun = clock::milliseconds();
     for (index, vcpu) in aps {
-        if starts[index].is_none() {
+        if !started[index] {
             continue;
         }
-        while !vcpu.is_online() && cpu::tsc().wrapping_sub(begun) < PATIENCE {
+        while !vcpu.is_online() && clock::milliseconds() - begun < PATIENCE_MS {
             core::hint::spin_loop();
         }
         if !vcpu.is_online() {
@@ -121,10 +127,9 @@ pub fn start(list: &CpuList, features: SevFeatures, kernel: Kernel) -> &'static 
 fn prepare(index: usize) -> PlatformResult<ApStart> {
     let memory = mm::OwnPageError::from;
     let area = mm::allocate_slice(1, |_| CpuArea::new(index)).map_err(memory)?;
-    let ghcb = PLATFORM.new_shared_page()?;
+    let pages = platform().new_cpu_pages()?;
     let stack = mm::new_stack(STACK_PAGES).map_err(memory)?;
-    let doorbell = PLATFORM.new_shared_page()?;
-    let area = area[0].prepare(ghcb, doorbell, exception_stacks().map_err(memory)?);
+    let area = area[0].prepare(pages, exception_stacks().map_err(memory)?);
     let registers = cpu::control_registers();
     let (tss_base, tss_limit) = area.tss();
     Ok(ApStart {
@@ -147,11 +152,7 @@ fn prepare(index: usize) -> PlatformResult<ApStart> {
 
 /// Where an AP starts, on its own stack and area, with everything else as on the boot CPU.
 extern "C" fn ap_entry(index: usize) -> ! {
-    or_stop!(PLATFORM.init_cpu());
-    if let Some(page) = this_cpu().doorbell.take() {
-        // What the boot CPU said of it holds here too.
-        let _ = PLATFORM.init_timer(page);
-    }
+    or_stop!(platform().init_cpu());
     if let Some(vcpu) = KERNEL.get().and_then(|kernel| kernel.vcpus.get(index)) {
         vcpu.set_online();
     }

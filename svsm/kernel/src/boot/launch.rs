@@ -4,9 +4,11 @@ use super::or_stop;
 use crate::console::log;
 use crate::fatal::fatal;
 use crate::kernel::Kernel;
-use crate::mm::{self, LaunchPages, VmsaPage};
-use crate::platform::PLATFORM;
+use crate::mm::{self, VmsaPage};
+use crate::platform::{self, Kind, platform};
 use boot_abi::{BootParams, GpaRange, MemoryMapEntry};
+use snp_abi::cpuid::CpuidPage;
+use snp_abi::secrets::SecretsPage;
 use snp_abi::{PAGE_SIZE, PageSize, RmpPermissions, SevFeatures, Vmpl};
 use svsm_abi::termination::Reason;
 use svsm_core::handoff;
@@ -38,7 +40,8 @@ pub fn prepare(params: &BootParams, own: SevFeatures) -> Launch {
 pub fn hand_over(
     params: &BootParams,
     pages: &PageMap<'static>,
-    launched: LaunchPages,
+    cpuid: &CpuidPage,
+    secrets: &mut SecretsPage,
     launch: &Launch,
 ) {
     if launch.vmsa.is_some() {
@@ -55,7 +58,7 @@ pub fn hand_over(
                 );
             }
         }
-        if fill(params, pages, launched).is_err() {
+        if fill(params, pages, cpuid, secrets).is_err() {
             fatal!(
                 Reason::GuestLaunch,
                 "guest: a launched page cannot be written"
@@ -83,7 +86,7 @@ pub fn hand_over(
         );
         pages.set_at_boot(guest.caa_gpa.get(), 1, PageState::CallingArea);
     } else {
-        launched.secrets.zero();
+        secrets.zero();
     }
     give_back(params);
 }
@@ -92,15 +95,15 @@ pub fn hand_over(
 fn fill(
     params: &BootParams,
     pages: &PageMap<'static>,
-    launched: LaunchPages,
+    cpuid: &CpuidPage,
+    secrets: &mut SecretsPage,
 ) -> Result<(), MemoryFault> {
     let guest = &params.guest;
-    let secrets = launched.secrets;
     handoff::make_guest_secrets(secrets, params.svsm, guest.caa_gpa.get(), Vmpl::Vmpl2);
     mm::write_guest(guest.secrets_gpa.get(), secrets.as_bytes())?;
     // Nothing here needs the keys; the guest's copy is the only one left.
     secrets.zero();
-    mm::write_guest(guest.cpuid_gpa.get(), launched.cpuid.as_bytes())?;
+    mm::write_guest(guest.cpuid_gpa.get(), cpuid.as_bytes())?;
     mm::zero_guest(guest.caa_gpa.get(), PAGE_SIZE)?;
     let area = &guest.memory_map;
     mm::zero_guest(area.base.get(), area.size.get())?;
@@ -143,11 +146,17 @@ fn pages_of(range: &GpaRange) -> impl Iterator<Item = u64> {
 /// Starts the guest on the boot CPU and serves it.
 pub fn start(params: &BootParams, kernel: &'static Kernel, launch: &Launch) -> ! {
     let Some(vmsa) = launch.vmsa else {
+        if platform::kind() == Kind::Native {
+            fatal!(
+                Reason::NoGuest,
+                "the native platform has no privilege level for a guest; done"
+            );
+        }
         fatal!(Reason::NoGuest, "no guest in the image; done");
     };
     let vcpu = &kernel.vcpus[0];
     vcpu.set_guest(Some((vmsa.gpa(), params.guest.caa_gpa.get())));
-    or_stop!(PLATFORM.register_guest(vcpu.apic_id(), vmsa.gpa(), launch.features));
+    or_stop!(platform().register_guest(vcpu.apic_id(), vmsa.gpa(), launch.features));
     log!("guest: starting at {:#x}, VMPL2", params.guest.entry);
     crate::serve::run(0)
 }

@@ -4,7 +4,7 @@ use super::or_stop;
 use crate::console::log;
 use crate::fatal::fatal;
 use crate::mm;
-use crate::platform::PLATFORM;
+use crate::platform::{self, Kind, platform};
 use boot_abi::{BootParams, layout};
 use core::sync::atomic::AtomicU64;
 use svsm_abi::termination::Reason;
@@ -14,8 +14,8 @@ use svsm_core::page_map::PageMap;
 /// Makes all of the SVSM's memory usable that was not launched: what lies between the image and the services.
 pub fn accept(params: &BootParams, shared: bool) {
     let launched_end = params.svsm.base.get() + params.kernel_image.size.get();
-    let range = launched_end..layout::SERVICES_GPA;
-    or_stop!(PLATFORM.accept_own_memory(range.clone(), shared));
+    let range = launched_end..mm::base() + layout::SERVICES_OFFSET;
+    or_stop!(platform().accept_own_memory(range.clone(), shared));
     mm::release_own(range.clone());
     log!(
         "memory: {} KiB launched, {} KiB accepted at {:#x}",
@@ -32,7 +32,19 @@ pub fn accept(params: &BootParams, shared: bool) {
 pub fn map_guest(params: &BootParams, huge_pages: bool) -> PageMap<'static> {
     let area = mm::parameters(params.memory_map.base.get(), params.memory_map.size.get());
     let area = area.unwrap_or_default();
-    let ram = or_stop!(Reason::MemoryMap, RamMap::parse(area, layout::SVSM_BASE));
+    // On SEV-SNP all of it is below the SVSM's memory; on the native platform it is around that, and around the boot stage,
+    // where APs start.
+    let own = [&params.svsm, &params.boot_stage].map(|range| {
+        let base = range.base.get();
+        base..base + range.size.get()
+    });
+    let ram = or_stop!(
+        Reason::MemoryMap,
+        match platform::kind() {
+            Kind::Snp => RamMap::parse(area, layout::SVSM_BASE),
+            Kind::Native => RamMap::parse_around(area, layout::SVSM_BASE, &own),
+        }
+    );
     for range in ram.ranges() {
         log!("guest RAM: {:#x}-{:#x}", range.start, range.end);
     }

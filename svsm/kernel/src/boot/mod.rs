@@ -9,13 +9,14 @@ use crate::console::log;
 use crate::fatal::fatal;
 use crate::kernel::CPUID;
 use crate::mm;
-use crate::platform::PLATFORM;
+use crate::platform::{self, Connection, CpuPages, Kind, platform};
 use crate::{clock, entropy, service};
 use boot_abi::{BootParams, ENVIRONMENT_MEMORY_IS_SHARED, GeneralParams, layout};
 use snp_abi::PAGE_SIZE;
 use svsm_abi::termination::Reason;
 use svsm_core::boot_params;
-use svsm_core::cpuid::{CpuidTable, INVLPGB, PAGE_1GB, REQUIRED};
+use svsm_core::cpuid::{CpuidTable, INVLPGB, PAGE_1GB};
+use svsm_core::policy::Policy;
 use zerocopy::FromBytes;
 
 /// Unwraps, or stops with a reason. The error says what was wrong with what.
@@ -35,41 +36,60 @@ macro_rules! or_stop {
 }
 use or_stop;
 
-/// The whole boot. `c_bit`: where the boot stage found the C-bit.
-pub fn run(c_bit: u32) -> ! {
+/// The whole boot. `c_bit`: where the boot stage found the C-bit. `native_base`: on the native platform, where the SVSM's
+/// memory is; elsewhere 0.
+pub fn run(c_bit: u32, native_base: u32) -> ! {
     percpu::init_boot_cpu();
     descriptors::load_idt(false);
+    if native_base != 0 {
+        platform::choose(Kind::Native);
+        mm::set_base(native_base.into());
+    }
 
     // Without a console: what goes wrong here is told by the termination's reason alone.
-    let features = or_stop!(PLATFORM.check());
-    let pages = or_stop!(Reason::OutOfMemory, mm::adopt_launch_pages());
-    let Some(cpuid) = CpuidTable::new(pages.cpuid) else {
-        fatal!(
-            Reason::CpuidPage,
-            "CPUID page: {} entries",
-            pages.cpuid.count
-        );
+    mm::release_early_frames();
+    let Connection {
+        features,
+        host_features,
+        cpuid: page,
+        secrets,
+    } = or_stop!(platform().connect(c_bit));
+    let Some(cpuid) = CpuidTable::new(page) else {
+        fatal!(Reason::CpuidPage, "CPUID page: {} entries", page.count);
     };
     let _ = CPUID.set(cpuid);
-    if let Some(feature) = cpuid.missing() {
-        fatal!(Reason::Feature, "the processor lacks {}", feature.name);
-    }
-    cpu::enable_protection();
-    or_stop!(Reason::OutOfMemory, mm::switch_tables(c_bit));
-    let host_features = or_stop!(PLATFORM.connect(c_bit));
-    let ghcb = or_stop!(PLATFORM.new_shared_page());
-    percpu::this_cpu().ghcb.set(Some(ghcb));
-    or_stop!(PLATFORM.init_cpu());
+    let policy = Policy::of(&cpuid);
+    cpu::enable_protection(&policy);
+    or_stop!(Reason::OutOfMemory, mm::switch_tables(c_bit, policy.nx));
+    let CpuPages { ghcb, doorbell } = or_stop!(platform().new_cpu_pages());
+    percpu::this_cpu().ghcb.set(ghcb);
+    percpu::this_cpu().doorbell.set(doorbell);
+    or_stop!(platform().init_cpu());
 
+    let kind = platform::kind();
     log!(
-        "Macadamia SVSM {}, SEV-SNP, VMPL0",
-        env!("CARGO_PKG_VERSION")
+        "Macadamia SVSM {}, {kind}{}",
+        env!("CARGO_PKG_VERSION"),
+        if kind.is_confidential() {
+            ", VMPL0"
+        } else {
+            ": nothing is kept from the host"
+        }
     );
-    log!(
-        "host: GHCB version {}, features {host_features:#x}; C-bit {c_bit}, SEV features {:#x}",
-        snp_abi::ghcb::PROTOCOL_VERSION,
-        features.bits()
-    );
+    if kind.is_confidential() {
+        log!(
+            "host: GHCB version {}, features {host_features:#x}; C-bit {c_bit}, SEV features {:#x}",
+            snp_abi::ghcb::PROTOCOL_VERSION,
+            features.bits()
+        );
+    }
+    log!("policy: {policy}");
+    if let Some(name) = policy.missing(&cpuid, kind.is_confidential()) {
+        fatal!(
+            Reason::Feature,
+            "policy: {name} is required on {kind} and the processor lacks it"
+        );
+    }
     let (params, general) = parameters();
     let shared = general.environment_info.get() & ENVIRONMENT_MEMORY_IS_SHARED != 0;
     memory::accept(&params, shared);
@@ -78,10 +98,11 @@ pub fn run(c_bit: u32) -> ! {
 
     let launch = launch::prepare(&params, features);
     let page_map = memory::map_guest(&params, cpuid.has(PAGE_1GB));
-    launch::hand_over(&params, &page_map, pages, &launch);
+    if let Some(secrets) = secrets {
+        launch::hand_over(&params, &page_map, page, secrets, &launch);
+    }
+    clock::init(features);
     let list = cpus::list(&params, general.vp_count.get());
-    clock::init();
-    timer();
     entropy::init();
     let services = service::start(&params);
     let kernel = cpus::start(
@@ -103,17 +124,9 @@ pub fn run(c_bit: u32) -> ! {
     launch::start(&params, kernel, &launch)
 }
 
-/// The boot CPU's timer.
-fn timer() {
-    let page = or_stop!(PLATFORM.new_shared_page());
-    if let Err(error) = PLATFORM.init_timer(page) {
-        log!("the host has no timer for services: {error}; their slices have no end");
-    }
-}
-
 /// The measured parameters and those of the host.
 fn parameters() -> (BootParams, GeneralParams) {
-    let Some(page) = mm::parameters(layout::BOOT_PARAMS_GPA, PAGE_SIZE) else {
+    let Some(page) = mm::parameters(mm::base() + layout::PARAMETERS_OFFSET, PAGE_SIZE) else {
         fatal!(
             Reason::BootParams,
             "boot parameters: not within the parameters"
@@ -121,7 +134,7 @@ fn parameters() -> (BootParams, GeneralParams) {
     };
     let params = or_stop!(
         Reason::BootParams,
-        boot_params::check(page, mm::image_end())
+        boot_params::check(page, mm::base(), mm::image_end())
     );
     let general = mm::parameters(params.general_params_gpa.get(), PAGE_SIZE)
         .and_then(|page| GeneralParams::read_from_prefix(page).ok());
@@ -139,12 +152,8 @@ fn ready(kernel: &crate::kernel::Kernel) {
     let online = kernel.vcpus.iter().filter(|vcpu| vcpu.is_online()).count();
     let total = layout::SVSM_SIZE / 1024;
     log!(
-        "ready: {online} vCPUs, {} MiB guest RAM, {} KiB of {total} KiB used, features {} {} {} {} WP",
+        "ready: {online} vCPUs, {} MiB guest RAM, {} KiB of {total} KiB used",
         kernel.pages.ram().bytes() >> 20,
         total - mm::free_kib(),
-        REQUIRED[0].name,
-        REQUIRED[1].name,
-        REQUIRED[2].name,
-        REQUIRED[3].name,
     );
 }

@@ -4,8 +4,22 @@
 use super::page_table::{Access, PageTables};
 use crate::arch::sync::SpinLock;
 use boot_abi::layout::{KERNEL_VIRTUAL_BASE, SVSM_BASE};
+use core::sync::atomic::{AtomicU64, Ordering};
 use snp_abi::PAGE_SIZE;
 use svsm_core::frames::FrameBitmap;
+
+/// Guest-physical address of the SVSM's memory.
+static BASE: AtomicU64 = AtomicU64::new(SVSM_BASE);
+
+/// Says where the SVSM's memory is. First of all.
+pub fn set_base(base: u64) {
+    BASE.store(base, Ordering::Relaxed);
+}
+
+/// Where the SVSM's memory is.
+pub fn base() -> u64 {
+    BASE.load(Ordering::Relaxed)
+}
 
 /// Where stacks are mapped.
 const STACKS: u64 = 0xFFFF_FFFF_C000_0000;
@@ -46,8 +60,8 @@ impl Frame {
     }
 
     /// Its guest-physical address.
-    pub const fn gpa(self) -> u64 {
-        SVSM_BASE + self.0 as u64 * PAGE_SIZE
+    pub fn gpa(self) -> u64 {
+        base() + self.0 as u64 * PAGE_SIZE
     }
 }
 

@@ -2,18 +2,13 @@
 
 use super::OwnPageError;
 use super::foreign::{FAULTED, UNCHANGED, foreign_pvalidate, foreign_rmpadjust, read_at};
-use super::frames::{Frame, MEMORY, OutOfMemory};
+use super::frames::{Frame, MEMORY, OutOfMemory, base};
 use super::page_table::{Access, PageTables};
 use crate::arch::cpu;
-use boot_abi::layout::{
-    CPUID_GPA, KERNEL_VIRTUAL_BASE, PARAMETERS_GPA, PARAMETERS_SIZE, SECRETS_GPA, SERVICES_GPA,
-    SVSM_BASE, SVSM_SIZE,
-};
+use boot_abi::layout::{KERNEL_VIRTUAL_BASE, SERVICES_OFFSET, SVSM_SIZE};
 use core::arch::asm;
 use core::ops::Range;
-use snp_abi::cpuid::CpuidPage;
 use snp_abi::rmp::result::FAIL_SIZEMISMATCH;
-use snp_abi::secrets::SecretsPage;
 use snp_abi::vmsa::Vmsa;
 use snp_abi::{PAGE_SIZE, PageSize, RmpPermissions, Vmpl};
 use zerocopy::{FromBytes, IntoBytes};
@@ -36,43 +31,34 @@ macro_rules! symbol {
     };
 }
 
-/// What the firmware left at launch, copied into the SVSM's memory.
-pub struct LaunchPages {
-    /// CPUID.
-    pub cpuid: &'static CpuidPage,
-    /// Keys; not to be printed.
-    pub secrets: &'static mut SecretsPage,
-}
-
-/// The first call here: makes the image's early frames available and copies the pages that the firmware filled. On the
-/// boot stage's tables, which map low memory as it is.
-pub fn adopt_launch_pages() -> Result<LaunchPages, OutOfMemory> {
+/// The first call here: makes the image's early frames available. On the boot stage's tables.
+pub fn release_early_frames() {
     let frame = |va: u64| ((va - KERNEL_VIRTUAL_BASE) / PAGE_SIZE) as usize;
     let first = frame(symbol!(__early_frames_start));
     let count = frame(symbol!(__early_frames_end)) - first;
     MEMORY.lock().frames.release(first, count);
-    Ok(LaunchPages {
-        cpuid: adopt(CPUID_GPA)?,
-        secrets: adopt(SECRETS_GPA)?,
-    })
 }
 
-/// Copies a launched page in low memory.
-fn adopt<T: FromBytes>(gpa: u64) -> Result<&'static mut T, OutOfMemory> {
+/// Copies a launched page in low memory, which the firmware filled. Before [`switch_tables`].
+pub fn adopt<T: FromBytes>(gpa: u64) -> Result<&'static mut T, OutOfMemory> {
     const { assert!(size_of::<T>() == PAGE_SIZE as usize && align_of::<T>() == 1) };
+    assert!(gpa + PAGE_SIZE <= LOW_MEMORY);
     let frame = MEMORY.lock().allocate(1)?;
     let page = frame.va() as *mut T;
-    // SAFETY: the boot stage maps the first 2 MiB as they are; the page is private, launched, and only this CPU runs.
-    // The frame is ours for good, and any bytes are a T.
+    // SAFETY: the boot stage maps low memory as it is; the page is private, launched, and only this CPU runs. The frame is
+    // ours for good, and any bytes are a T.
     unsafe {
         core::ptr::copy_nonoverlapping(gpa as *const T, page, 1);
         Ok(&mut *page)
     }
 }
 
+/// What the boot stage maps of low memory.
+const LOW_MEMORY: u64 = 2 << 20;
+
 /// One past the last byte of the image.
 pub fn image_end() -> u64 {
-    symbol!(__image_end) - KERNEL_VIRTUAL_BASE + SVSM_BASE
+    symbol!(__image_end) - KERNEL_VIRTUAL_BASE + base()
 }
 
 /// How a page of the SVSM's memory is mapped; `None` for the guard page of the boot stack.
@@ -81,7 +67,7 @@ fn access(va: u64) -> Option<Access> {
         None
     } else if va < symbol!(__rodata_start) {
         Some(Access::ReadExecute)
-    } else if va < symbol!(__data_start) || va >= KERNEL_VIRTUAL_BASE + (SERVICES_GPA - SVSM_BASE) {
+    } else if va < symbol!(__data_start) || va >= KERNEL_VIRTUAL_BASE + SERVICES_OFFSET {
         Some(Access::ReadOnly)
     } else {
         Some(Access::ReadWrite)
@@ -89,16 +75,16 @@ fn access(va: u64) -> Option<Access> {
 }
 
 /// Builds the kernel's own tables and goes over to them: low memory and the boot stage's tables are out of reach then.
-/// No-execute must be on.
-pub fn switch_tables(c_bit: u32) -> Result<(), OutOfMemory> {
+/// `c_bit` is where the C-bit is; 0 stands for none. `no_execute` must be on if it is said to be there.
+pub fn switch_tables(c_bit: u32, no_execute: bool) -> Result<(), OutOfMemory> {
     debug_assert_eq!(symbol!(__text_start), KERNEL_VIRTUAL_BASE);
     let mut memory = MEMORY.lock();
     let root = memory.allocate(1)?;
-    memory.tables = PageTables::new(root, 1 << c_bit);
+    memory.tables = PageTables::new(root, 1 << c_bit & !1, no_execute);
     for offset in (0..SVSM_SIZE).step_by(PAGE_SIZE as usize) {
         let va = KERNEL_VIRTUAL_BASE + offset;
         if let Some(access) = access(va) {
-            memory.map(va, SVSM_BASE + offset, PAGE_SIZE, access)?;
+            memory.map(va, base() + offset, PAGE_SIZE, access)?;
         }
     }
     // SAFETY: the new tables map the whole image, where it was, with the permissions that its parts need.
@@ -109,7 +95,7 @@ pub fn switch_tables(c_bit: u32) -> Result<(), OutOfMemory> {
 /// Validates a page of the SVSM's memory that was not launched and is not in use yet. `Ok(false)`: the RMP has small
 /// pages here.
 pub fn validate_own(gpa: u64, size: PageSize) -> Result<bool, OwnPageError> {
-    let in_use = gpa < image_end() || gpa + size.bytes() > SERVICES_GPA;
+    let in_use = gpa < image_end() || gpa + size.bytes() > services();
     let code = if in_use {
         UNCHANGED
     } else {
@@ -125,8 +111,8 @@ pub fn validate_own(gpa: u64, size: PageSize) -> Result<bool, OwnPageError> {
 
 /// Makes validated memory of the SVSM's available.
 pub fn release_own(range: Range<u64>) {
-    let first = range.start.max(image_end().next_multiple_of(PAGE_SIZE)) - SVSM_BASE;
-    let end = range.end.min(SERVICES_GPA) - SVSM_BASE;
+    let first = range.start.max(image_end().next_multiple_of(PAGE_SIZE)) - base();
+    let end = range.end.min(services()) - base();
     if first < end {
         let (first, end) = ((first / PAGE_SIZE) as usize, (end / PAGE_SIZE) as usize);
         MEMORY.lock().frames.release(first, end - first);
@@ -134,14 +120,19 @@ pub fn release_own(range: Range<u64>) {
 }
 
 fn own_va(gpa: u64) -> u64 {
-    gpa - SVSM_BASE + KERNEL_VIRTUAL_BASE
+    gpa - base() + KERNEL_VIRTUAL_BASE
+}
+
+/// Where the services are.
+fn services() -> u64 {
+    base() + SERVICES_OFFSET
 }
 
 /// A part of the launched memory that nobody writes: services' images and the host's parameters. What of it was launched,
 /// the checked boot parameters say.
 pub fn parameters(base: u64, size: u64) -> Option<&'static [u8]> {
     let end = base.checked_add(size)?;
-    if base < SERVICES_GPA || end > PARAMETERS_GPA + PARAMETERS_SIZE {
+    if base < services() || end > super::base() + SVSM_SIZE {
         return None;
     }
     // SAFETY: the range is mapped read-only for good; a part that was not launched would fault, and the SVSM stop.
@@ -159,7 +150,7 @@ impl SharedPage {
     }
 
     /// Its guest-physical address.
-    pub const fn gpa(self) -> u64 {
+    pub fn gpa(self) -> u64 {
         self.0.gpa()
     }
 
@@ -224,6 +215,39 @@ pub fn share_page<E>(
     Ok(Ok(page))
 }
 
+/// A page of a device's registers.
+#[derive(Clone, Copy, Debug)]
+pub struct DevicePage(u64);
+
+/// Where devices are mapped.
+const DEVICES: u64 = 0xFFFF_FFFF_E000_0000;
+
+/// Maps the page of a device's registers that is at `gpa`, once.
+pub fn map_device(gpa: u64) -> Result<DevicePage, OutOfMemory> {
+    let va = DEVICES + (gpa & 0x0FFF_F000);
+    MEMORY.lock().map(va, gpa, PAGE_SIZE, Access::Device)?;
+    Ok(DevicePage(va))
+}
+
+impl DevicePage {
+    fn pointer(self, offset: usize) -> *mut u32 {
+        assert!(offset.is_multiple_of(4) && offset < PAGE_SIZE as usize);
+        (self.0 as usize + offset) as *mut u32
+    }
+
+    /// Reads the 32-bit register at `offset`.
+    pub fn read(self, offset: usize) -> u32 {
+        // SAFETY: mapped for good, aligned, within the page; no memory is behind it.
+        unsafe { self.pointer(offset).read_volatile() }
+    }
+
+    /// Writes it.
+    pub fn write(self, offset: usize, value: u32) {
+        // SAFETY: as for `read`; a device of this platform that could write memory is not among those that are mapped.
+        unsafe { self.pointer(offset).write_volatile(value) };
+    }
+}
+
 /// A VMSA in the SVSM's memory. Once a vCPU runs on it, the processor writes it, so it is only copied from and to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VmsaPage(Frame);
@@ -253,7 +277,7 @@ impl VmsaPage {
     }
 
     /// Its guest-physical address.
-    pub const fn gpa(self) -> u64 {
+    pub fn gpa(self) -> u64 {
         self.0.gpa()
     }
 

@@ -1,7 +1,7 @@
 //! Page tables (APM vol. 2 §5.3): the kernel's, one set for all CPUs, and one for each service, with the same kernel half.
 
-use super::frames::{Frame, OutOfMemory};
-use boot_abi::layout::{KERNEL_VIRTUAL_BASE, SVSM_BASE};
+use super::frames::{Frame, OutOfMemory, base};
+use boot_abi::layout::KERNEL_VIRTUAL_BASE;
 use snp_abi::{LARGE_PAGE_SIZE, PAGE_SIZE};
 use svsm_core::service::elf::Access as ServiceAccess;
 
@@ -14,6 +14,8 @@ const WRITABLE: u64 = 1 << 1;
 const USER: u64 = 1 << 2;
 /// Accessed and dirty, set in advance so that the processor never writes tables.
 const ACCESSED_DIRTY: u64 = 1 << 5 | 1 << 6;
+/// Neither cached nor buffered (PAT entry 3, as reset leaves it).
+const UNCACHED: u64 = 1 << 3 | 1 << 4;
 const LARGE: u64 = 1 << 7;
 const NO_EXECUTE: u64 = 1 << 63;
 const ADDRESS: u64 = 0x000F_FFFF_FFFF_F000;
@@ -28,6 +30,8 @@ pub enum Access {
     Shared,
     /// A service's, for its ring 3.
     Service(ServiceAccess),
+    /// A device's registers: not cached.
+    Device,
     /// Not mapped yet, but its table is there.
     Reserved,
 }
@@ -41,25 +45,35 @@ pub struct PageTables {
     root: u64,
     /// The C-bit as a mask.
     c_bit: u64,
+    /// The no-execute bit, where the processor has it.
+    no_execute: u64,
 }
 
 impl PageTables {
     /// No tables yet.
     pub const fn none() -> PageTables {
-        PageTables { root: 0, c_bit: 0 }
+        PageTables {
+            root: 0,
+            c_bit: 0,
+            no_execute: 0,
+        }
     }
 
     /// Empty tables with this root.
-    pub fn new(root: Frame, c_bit: u64) -> PageTables {
+    pub fn new(root: Frame, c_bit: u64, no_execute: bool) -> PageTables {
         PageTables {
             root: root.gpa(),
             c_bit,
+            no_execute: if no_execute { NO_EXECUTE } else { 0 },
         }
     }
 
     /// Tables with this root for a service: the kernel's half is the same as here, the other half is empty.
     pub fn for_service(&self, root: Frame) -> PageTables {
-        let new = PageTables::new(root, self.c_bit);
+        let new = PageTables {
+            root: root.gpa(),
+            ..*self
+        };
         for index in 256..512 {
             let va = KERNEL_HALF | index << 39;
             // SAFETY: both pointers are into roots of ours; nobody uses the new one yet.
@@ -114,12 +128,15 @@ impl PageTables {
         let access = match access {
             Access::Reserved => return Ok(()),
             Access::Service(ServiceAccess::ReadExecute) => self.c_bit | USER,
-            Access::Service(ServiceAccess::ReadOnly) => self.c_bit | USER | NO_EXECUTE,
-            Access::Service(ServiceAccess::ReadWrite) => self.c_bit | USER | NO_EXECUTE | WRITABLE,
+            Access::Service(ServiceAccess::ReadOnly) => self.c_bit | USER | self.no_execute,
+            Access::Service(ServiceAccess::ReadWrite) => {
+                self.c_bit | USER | self.no_execute | WRITABLE
+            }
             Access::ReadExecute => self.c_bit,
-            Access::ReadOnly => self.c_bit | NO_EXECUTE,
-            Access::ReadWrite => self.c_bit | NO_EXECUTE | WRITABLE,
-            Access::Shared => NO_EXECUTE | WRITABLE,
+            Access::ReadOnly => self.c_bit | self.no_execute,
+            Access::ReadWrite => self.c_bit | self.no_execute | WRITABLE,
+            Access::Shared => self.no_execute | WRITABLE,
+            Access::Device => self.no_execute | WRITABLE | UNCACHED,
         };
         let large = if leaf_level == 0 { 0 } else { LARGE };
         // SAFETY: as above. What is mapped is decided in this module's siblings only: the SVSM's own memory as it is
@@ -136,7 +153,7 @@ impl PageTables {
 /// The entry for `va` in the table at `table`, of this level (0 has the small pages).
 fn entry_pointer(table: u64, va: u64, level: u32) -> *mut u64 {
     let index = va >> (12 + 9 * level) & 0x1FF;
-    (KERNEL_VIRTUAL_BASE + (table - SVSM_BASE) + index * 8) as *mut u64
+    (KERNEL_VIRTUAL_BASE + (table - base()) + index * 8) as *mut u64
 }
 
 const _: () = assert!(PAGE_SIZE == 1 << 12 && LARGE_PAGE_SIZE == 1 << 21);

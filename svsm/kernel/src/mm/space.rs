@@ -254,7 +254,7 @@ impl<'a> Entered<'a> {
         const PLAIN_FLAGS: u64 = 0xCD5;
         registers.cs = SERVICE_CODE.into();
         registers.ss = SERVICE_DATA.into();
-        registers.rflags = registers.rflags & PLAIN_FLAGS | 1 << 1;
+        registers.rflags = registers.rflags & PLAIN_FLAGS | 1 << 1 | this_cpu().service_flags.get();
         // SAFETY: the service's space is loaded, in which only its own frames are open to ring 3; selectors and flags were
         // just set.
         unsafe { cpu::run_service(registers, this_cpu().doorbell.get()) };

@@ -6,7 +6,7 @@ use crate::clock;
 use crate::console::log;
 use crate::entropy;
 use crate::mm::{Entered, OutOfMemory, ServiceSpace};
-use crate::platform::PLATFORM;
+use crate::platform::platform;
 use core::fmt;
 use service_abi::{call, layout, limit, status};
 use svsm_core::service::elf::Image;
@@ -142,7 +142,7 @@ impl Process {
             if registers.rip >= 1 << 47 {
                 break Pause::Ended(Reason::WildJump(registers.rip));
             }
-            PLATFORM.calm();
+            platform().calm();
             entered.run(registers);
             match registers.vector as u8 {
                 service_abi::VECTOR => {
@@ -151,9 +151,13 @@ impl Process {
                         break pause;
                     }
                 }
-                traps::HYPERVISOR_INJECTION if cpu::tsc() >= deadline => break Pause::Sliced,
-                // The timer's clock and ours may differ: too early is not the end.
-                traps::HYPERVISOR_INJECTION => start_timer(deadline),
+                vector if traps::is_signal(vector) => {
+                    if cpu::tsc() >= deadline {
+                        break Pause::Sliced;
+                    }
+                    // The timer's clock and ours may differ, and others may signal: too early is not the end.
+                    start_timer(deadline);
+                }
                 _ => {
                     break Pause::Ended(Reason::Exception {
                         vector: registers.vector,
@@ -167,7 +171,7 @@ impl Process {
                 break Pause::Sliced;
             }
         };
-        PLATFORM.set_timer(0);
+        platform().set_timer(0);
         pause
     }
 }
@@ -175,7 +179,7 @@ impl Process {
 /// Has the timer interrupt this CPU at `deadline`, or very soon.
 fn start_timer(deadline: u64) {
     let left = deadline.saturating_sub(cpu::tsc());
-    PLATFORM.set_timer(clock::nanoseconds(left).max(1));
+    platform().set_timer(clock::nanoseconds(left).max(1));
 }
 
 /// Does what a call asks for.

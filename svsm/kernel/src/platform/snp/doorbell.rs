@@ -1,10 +1,11 @@
-//! The only interrupt there is: #HV, raised by the hypervisor for this level's own APIC timer (56421 §4.1.10 and its chapter
-//! on restricted injection). What it says in the doorbell page is not needed: whether a slice is over, the time-stamp counter
-//! tells.
+//! The only interrupt there is: #HV, raised by the hypervisor for this level's own APIC (56421 §4.1.10 and its chapter on
+//! restricted injection): its timer, or another CPU's signal. Nothing depends on what the doorbell page says of it: whether a
+//! slice is over, the time-stamp counter tells.
 
 use super::super::PlatformResult;
 use super::ghcb::{self, Event, RAX, RCX, RDX};
 use crate::arch::percpu::this_cpu;
+use crate::arch::traps::TIMER;
 use crate::mm::SharedPage;
 use snp_abi::{exit, msr};
 
@@ -16,14 +17,19 @@ const X2APIC: u64 = 1 << 11 | 1 << 10;
 /// The x2APIC's registers, by their offsets in the xAPIC's page.
 const SPURIOUS: u32 = 0xF0;
 const EOI: u32 = 0xB0;
+#[cfg(feature = "tests")]
+const ICR: u32 = 0x300;
 const LVT_TIMER: u32 = 0x320;
 const INITIAL_COUNT: u32 = 0x380;
 const DIVIDE: u32 = 0x3E0;
 
 /// Enabled; the vector is never used.
 const SPURIOUS_ON: u64 = 1 << 8 | 0xFF;
-/// One shot, with any vector: there is one source.
-const ONE_SHOT: u64 = 0x81;
+/// One shot.
+const ONE_SHOT: u64 = TIMER as u64;
+/// Of the interrupt command: fixed delivery, asserted.
+#[cfg(feature = "tests")]
+const ICR_ASSERT: u64 = 1 << 14;
 /// By one.
 const DIVIDE_BY_1: u64 = 0b1011;
 
@@ -56,14 +62,31 @@ pub fn set_timer(nanoseconds: u64) {
     }
 }
 
-/// Lets the hypervisor raise the next #HV.
-fn acknowledge(page: SharedPage) {
-    // Vector, flags and all: there is no other source, and a signal that gets lost here is a timer that has expired. In one
+/// Raises #HV on another CPU of the SVSM's.
+#[cfg(feature = "tests")]
+pub fn send(apic_id: u32) -> PlatformResult<()> {
+    write_msr(
+        msr::X2APIC_FIRST + ICR / 16,
+        (apic_id as u64) << 32 | ICR_ASSERT | crate::arch::traps::IPI as u64,
+    )
+}
+
+/// Notes what was signalled here while this CPU waited.
+pub fn take() {
+    if let Some(page) = this_cpu().doorbell.get() {
+        this_cpu().signal.set(acknowledge(page));
+    }
+}
+
+/// Lets the hypervisor raise the next #HV. Returns the vector that it was raised for, or 0.
+fn acknowledge(page: SharedPage) -> u8 {
+    // Vector, flags and all: a signal that gets lost here is a timer that has expired. In one
     // step: a vector that came between reading and writing would have no EOI, and be the last one.
     let events = page.swap(EVENTS, 0);
     if events as u8 != 0 && events & NO_EOI_REQUIRED == 0 {
         let _ = write(EOI, 0);
     }
+    events as u8
 }
 
 fn write(register: u32, value: u64) -> PlatformResult<()> {

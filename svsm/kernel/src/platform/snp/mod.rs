@@ -4,11 +4,13 @@ mod doorbell;
 mod emulate;
 mod ghcb;
 
-use super::{Detail, Platform, PlatformError, PlatformResult};
+use super::{Connection, CpuPages, Detail, Platform, PlatformError, PlatformResult};
 use crate::arch::cpu;
 use crate::arch::percpu::this_cpu;
 use crate::arch::traps::TrapFrame;
+use crate::console::log;
 use crate::mm::{self, OwnPageError, SharedPage, VmsaPage};
+use boot_abi::layout;
 use core::ops::Range;
 use snp_abi::exit;
 use snp_abi::ghcb_msr;
@@ -25,6 +27,7 @@ pub struct Snp;
 const REQUIRED: SevFeatures = SevFeatures::SNP_ACTIVE.union(SevFeatures::RESTRICTED_INJECTION);
 /// Features that change nothing for it.
 const HARMLESS: SevFeatures = SevFeatures::DEBUG_SWAP
+    .union(SevFeatures::SECURE_TSC)
     .union(SevFeatures::PREVENT_HOST_IBS)
     .union(SevFeatures::BTB_ISOLATION)
     .union(SevFeatures::SMT_PROTECTION);
@@ -33,43 +36,43 @@ const HARMLESS: SevFeatures = SevFeatures::DEBUG_SWAP
 const GUEST_VMPL: Vmpl = Vmpl::Vmpl2;
 
 impl Platform for Snp {
-    fn check(&self) -> PlatformResult<SevFeatures> {
-        const ON: u64 = SEV_STATUS_SEV | SEV_STATUS_SEV_ES | SEV_STATUS_SNP;
-        let status = cpu::rdmsr(msr::SEV_STATUS);
-        let features = SevFeatures::from_sev_status(status);
-        let known = REQUIRED.union(HARMLESS).bits();
-        if status & ON != ON || !features.contains(REQUIRED) || features.bits() & !known != 0 {
-            return Err(PlatformError {
-                reason: Reason::SevStatus,
-                detail: Detail::Value("SEV_STATUS is", status),
-            });
-        }
-        Ok(features)
-    }
-
-    fn connect(&self, c_bit: u32) -> PlatformResult<u64> {
+    fn connect(&self, c_bit: u32) -> PlatformResult<Connection> {
+        let features = features()?;
         let unsuitable = |error| PlatformError {
             reason: Reason::HostFeatures,
             detail: Detail::Host(error),
         };
         let info = cpu::vmgexit(ghcb_msr::SEV_INFO_REQUEST);
         host_answer::sev_info(info, c_bit as u64).map_err(unsuitable)?;
-        let features = cpu::vmgexit(ghcb_msr::HV_FEATURES_REQUEST);
-        host_answer::features(features).map_err(unsuitable)
+        let host_features = cpu::vmgexit(ghcb_msr::HV_FEATURES_REQUEST);
+        let host_features = host_answer::features(host_features).map_err(unsuitable)?;
+        Ok(Connection {
+            features,
+            host_features,
+            cpuid: mm::adopt(layout::CPUID_GPA)?,
+            secrets: Some(mm::adopt(layout::SECRETS_GPA)?),
+        })
     }
 
-    fn new_shared_page(&self) -> PlatformResult<SharedPage> {
-        let page = mm::share_page(|gpa| {
-            let request = ghcb_msr::psc_request(gpa, ghcb_msr::PSC_SHARED);
-            host_answer::page_state(cpu::vmgexit(request), gpa)
-        })??;
-        Ok(page)
+    fn new_cpu_pages(&self) -> PlatformResult<CpuPages> {
+        Ok(CpuPages {
+            ghcb: Some(new_shared_page()?),
+            doorbell: Some(new_shared_page()?),
+        })
     }
 
     fn init_cpu(&self) -> PlatformResult<()> {
-        if let Some(page) = this_cpu().ghcb.get() {
-            let answer = cpu::vmgexit(page.gpa() | ghcb_msr::REGISTER_GPA_REQUEST);
-            host_answer::registration(answer, page.gpa())?;
+        let Some(page) = this_cpu().ghcb.get() else {
+            return Ok(());
+        };
+        let answer = cpu::vmgexit(page.gpa() | ghcb_msr::REGISTER_GPA_REQUEST);
+        host_answer::registration(answer, page.gpa())?;
+        if let Some(page) = this_cpu().doorbell.take()
+            && let Err(error) = doorbell::init(page)
+            && this_cpu().index.get() == 0
+        {
+            // What the boot CPU says of it holds for the others, too.
+            log!("the host has no timer for services: {error}; their slices have no end");
         }
         Ok(())
     }
@@ -109,7 +112,7 @@ impl Platform for Snp {
     fn start_cpu(
         &self,
         apic_id: u32,
-        start: &ApStart,
+        start: &'static ApStart,
         features: SevFeatures,
     ) -> PlatformResult<()> {
         let vmsa = VmsaPage::new(&start.vmsa(features))?;
@@ -120,8 +123,14 @@ impl Platform for Snp {
         create(exit::AP_CREATE_ON_INIT, apic_id, GUEST_VMPL, vmsa, features)
     }
 
-    fn init_timer(&self, page: SharedPage) -> PlatformResult<()> {
-        doorbell::init(page)
+    #[cfg(feature = "tests")]
+    fn send_ipi(&self, apic_id: u32) -> PlatformResult<()> {
+        doorbell::send(apic_id)
+    }
+
+    fn idle(&self) {
+        cpu::halt();
+        doorbell::take();
     }
 
     fn set_timer(&self, nanoseconds: u64) {
@@ -138,13 +147,33 @@ impl Platform for Snp {
         Ok(host_answer::run_vmpl(answer, vmpl)?)
     }
 
-    fn idle(&self) {
-        cpu::halt();
-    }
-
     fn emulate(&self, frame: &mut TrapFrame) -> Result<(), ()> {
         emulate::emulate(frame)
     }
+}
+
+/// The features that this level runs with, if they are such that this kernel can.
+fn features() -> PlatformResult<SevFeatures> {
+    const ON: u64 = SEV_STATUS_SEV | SEV_STATUS_SEV_ES | SEV_STATUS_SNP;
+    let status = cpu::rdmsr(msr::SEV_STATUS);
+    let features = SevFeatures::from_sev_status(status);
+    let known = REQUIRED.union(HARMLESS).bits();
+    if status & ON != ON || !features.contains(REQUIRED) || features.bits() & !known != 0 {
+        return Err(PlatformError {
+            reason: Reason::SevStatus,
+            detail: Detail::Value("SEV_STATUS is", status),
+        });
+    }
+    Ok(features)
+}
+
+/// A page that the host can reach.
+fn new_shared_page() -> PlatformResult<SharedPage> {
+    let page = mm::share_page(|gpa| {
+        let request = ghcb_msr::psc_request(gpa, ghcb_msr::PSC_SHARED);
+        host_answer::page_state(cpu::vmgexit(request), gpa)
+    })??;
+    Ok(page)
 }
 
 /// AP creation event (56421 §4.1.9).

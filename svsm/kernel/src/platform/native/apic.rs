@@ -1,0 +1,167 @@
+//! The local APIC: as an x2APIC where the processor has one, else by its page of registers (APM vol. 2 chapter 16).
+
+use super::super::PlatformResult;
+
+use crate::arch::cpu;
+use crate::arch::sync::Once;
+use crate::arch::traps::{SPURIOUS, TIMER};
+use crate::clock;
+use crate::kernel;
+use crate::mm::{self, DevicePage};
+use core::sync::atomic::{AtomicU64, Ordering};
+use svsm_core::cpuid::X2APIC;
+
+/// Where reset puts the registers.
+const PAGE: u64 = 0xFEE0_0000;
+
+/// Registers, by their offsets in the page; an x2APIC has each as an MSR.
+const EOI: u32 = 0xB0;
+const SPURIOUS_VECTOR: u32 = 0xF0;
+const COMMAND: u32 = 0x300;
+const COMMAND_HIGH: u32 = 0x310;
+const LVT_TIMER: u32 = 0x320;
+const INITIAL_COUNT: u32 = 0x380;
+const CURRENT_COUNT: u32 = 0x390;
+const DIVIDE: u32 = 0x3E0;
+
+/// The APIC is on.
+const ON: u32 = 1 << 8;
+const DIVIDE_BY_1: u32 = 0b1011;
+/// In the interrupt command: delivery modes, asserted, all but this CPU, not yet sent.
+const NMI: u32 = 0b100 << 8;
+const INIT: u32 = 0b101 << 8;
+const START_UP: u32 = 0b110 << 8;
+const ASSERT: u32 = 1 << 14;
+const ALL_OTHERS: u32 = 0b11 << 18;
+const PENDING: u32 = 1 << 12;
+
+/// Looks at a command until it counts as sent.
+const PATIENCE: u32 = 1_000_000;
+/// Between INIT and SIPI, and between two SIPIs: what virtual processors need is nothing, real ones more.
+const PAUSE_US: u64 = 200;
+
+/// How the registers are reached.
+enum Apic {
+    X2,
+    Page(DevicePage),
+}
+
+/// Found on the boot CPU; the same on all.
+static APIC: Once<Apic> = Once::new();
+
+/// Ticks of the timer in a second, once measured.
+static TIMER_HZ: AtomicU64 = AtomicU64::new(0);
+
+impl Apic {
+    fn write(&self, register: u32, value: u32) {
+        match self {
+            Apic::X2 => cpu::write_x2apic(register / 16, value.into()),
+            Apic::Page(page) => page.write(register as usize, value),
+        }
+    }
+
+    fn read(&self, register: u32) -> u32 {
+        match self {
+            Apic::X2 => cpu::rdmsr(snp_abi::msr::X2APIC_FIRST + register / 16) as u32,
+            Apic::Page(page) => page.read(register as usize),
+        }
+    }
+
+    /// Sends an interrupt command.
+    fn command(&self, apic_id: u32, command: u32) {
+        match self {
+            Apic::X2 => {
+                let command = (apic_id as u64) << 32 | command as u64;
+                cpu::write_x2apic(COMMAND / 16, command);
+            }
+            Apic::Page(page) => {
+                page.write(COMMAND_HIGH as usize, apic_id << 24);
+                page.write(COMMAND as usize, command);
+                let _sent = (0..PATIENCE).any(|_| page.read(COMMAND as usize) & PENDING == 0);
+            }
+        }
+    }
+}
+
+/// Turns on this CPU's APIC and makes its timer ready.
+pub fn init() -> PlatformResult<()> {
+    let x2apic = kernel::cpuid().is_some_and(|cpuid| cpuid.has(X2APIC));
+    let apic = match APIC.get() {
+        Some(apic) => apic,
+        None => {
+            let apic = match x2apic {
+                true => Apic::X2,
+                false => Apic::Page(mm::map_device(PAGE)?),
+            };
+            let _ = APIC.set(apic);
+            APIC.get().ok_or(mm::OutOfMemory)?
+        }
+    };
+    cpu::enable_apic(x2apic);
+    apic.write(SPURIOUS_VECTOR, ON | SPURIOUS as u32);
+    apic.write(DIVIDE, DIVIDE_BY_1);
+    apic.write(LVT_TIMER, TIMER as u32);
+    Ok(())
+}
+
+/// The rate of the timer, in ticks of a second; measured at the first use, when the clock is known.
+fn timer_hz(apic: &Apic) -> u64 {
+    const MEASURE_MS: u64 = 2;
+    let known = TIMER_HZ.load(Ordering::Relaxed);
+    if known != 0 {
+        return known;
+    }
+    apic.write(INITIAL_COUNT, u32::MAX);
+    clock::wait_us(MEASURE_MS * 1000);
+    let ticks = u32::MAX - apic.read(CURRENT_COUNT);
+    apic.write(INITIAL_COUNT, 0);
+    let hz = (ticks as u64 * 1000 / MEASURE_MS).max(1);
+    TIMER_HZ.store(hz, Ordering::Relaxed);
+    hz
+}
+
+/// An interrupt after so many nanoseconds; none with 0.
+pub fn set_timer(nanoseconds: u64) {
+    if let Some(apic) = APIC.get() {
+        let ticks = match nanoseconds {
+            0 => 0,
+            _ => (nanoseconds as u128 * timer_hz(apic) as u128 / 1_000_000_000)
+                .clamp(1, u32::MAX as u128),
+        };
+        apic.write(INITIAL_COUNT, ticks as u32);
+    }
+}
+
+/// The interrupt at hand is done. Where there is none it changes nothing.
+pub fn end_of_interrupt() {
+    if let Some(apic) = APIC.get() {
+        apic.write(EOI, 0);
+    }
+}
+
+/// INIT, then twice SIPI, as processors have wanted it since the first of them.
+pub fn start_ap(apic_id: u32, vector: u8) {
+    if let Some(apic) = APIC.get() {
+        apic.command(apic_id, INIT | ASSERT);
+        clock::wait_us(PAUSE_US);
+        for _ in 0..2 {
+            apic.command(apic_id, START_UP | ASSERT | vector as u32);
+            clock::wait_us(PAUSE_US);
+        }
+    }
+}
+
+/// Interrupts another CPU.
+#[cfg(feature = "tests")]
+pub fn send_ipi(apic_id: u32) {
+    if let Some(apic) = APIC.get() {
+        apic.command(apic_id, ASSERT | crate::arch::traps::IPI as u32);
+    }
+}
+
+/// Has all other CPUs stop: by an NMI, which needs no consent.
+pub fn stop_others() {
+    if let Some(apic) = APIC.get() {
+        apic.command(0, NMI | ASSERT | ALL_OTHERS);
+    }
+}
