@@ -19,7 +19,11 @@ pub(crate) use fatal;
 /// Stops the VM: the reason in words, then its code.
 pub fn stop(reason: Reason, text: Arguments<'_>) -> ! {
     begin(reason);
-    log!("fatal: {text}");
+    match reason {
+        // All went well, and there is nothing more to do.
+        Reason::NoGuest => log!("{text}"),
+        _ => log!("fatal: {text}"),
+    }
     platform().terminate(reason)
 }
 

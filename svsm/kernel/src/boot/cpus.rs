@@ -15,6 +15,7 @@ use boot_abi::BootParams;
 use snp_abi::{SevFeatures, msr};
 use svsm_abi::termination::Reason;
 use svsm_core::madt::CpuList;
+use svsm_core::startup;
 use svsm_core::vcpu::Vcpu;
 use svsm_core::vmsa::ApStart;
 
@@ -36,9 +37,12 @@ pub fn exception_stacks() -> Result<[u64; EXCEPTION_STACKS], OutOfMemory> {
 }
 
 /// Reads the host's MADT.
-pub fn list(params: &BootParams, vp_count: u32) -> CpuList {
+pub fn list(params: &BootParams, vp_count: u32, boot_apic_id: u32) -> CpuList {
     let area = mm::parameters(params.madt.base.get(), params.madt.size.get());
-    let list = or_stop!(Reason::Madt, CpuList::parse(area.unwrap_or_default(), 0));
+    let list = or_stop!(
+        Reason::Madt,
+        CpuList::parse(area.unwrap_or_default(), boot_apic_id)
+    );
     if !list.checksum_holds {
         log!("MADT: the checksum does not hold; going on");
     }
@@ -53,15 +57,14 @@ pub fn list(params: &BootParams, vp_count: u32) -> CpuList {
 }
 
 /// The vCPU table: the boot CPU first, then the others in the MADT's order.
-pub fn table(list: &CpuList) -> &'static [Vcpu] {
-    let mut others = list.ids().iter().copied().filter(|&id| id != 0);
+pub fn table(list: &CpuList, boot_apic_id: u32) -> &'static [Vcpu] {
+    let mut others = list.ids().iter().copied().filter(|&id| id != boot_apic_id);
     let vcpus = or_stop!(
         Reason::OutOfMemory,
         mm::allocate_slice(list.ids().len(), |index| {
-            Vcpu::new(if index == 0 {
-                0
-            } else {
-                others.next().unwrap_or(0)
+            Vcpu::new(match index {
+                0 => boot_apic_id,
+                _ => others.next().unwrap_or(boot_apic_id),
             })
         })
     );
@@ -93,32 +96,32 @@ pub fn start(list: &CpuList, features: SevFeatures, kernel: Kernel) -> &'static 
         }
     }
     let starts: &'static [Option<ApStart>] = starts;
-    let started = or_stop!(
-        Reason::OutOfMemory,
-        mm::allocate_slice(list.ids().len(), |_| false)
-    );
-    for (index, vcpu) in aps.clone() {
-        if let Some(start) = &starts[index] {
-            match platform().start_cpu(vcpu.apic_id(), start, features) {
-                Ok(()) => started[index] = true,
-                Err(error) => log!("vCPU {index} (APIC ID {}): {error}", vcpu.apic_id()),
-            }
+    for (vcpu, start) in kernel.vcpus.iter().zip(starts) {
+        let Some(start) = start else {
+            continue;
+        };
+        vcpu.start().begin();
+        if let Err(error) = platform().start_cpu(vcpu.apic_id(), start, features) {
+            log!("vCPU with APIC ID {}: {error}", vcpu.apic_id());
+            vcpu.start().give_up();
         }
     }
     let begun = clock::milliseconds();
-    for (index, vcpu) in aps {
-        if !started[index] {
-            continue;
-        }
-        while !vcpu.is_online() && clock::milliseconds() - begun < PATIENCE_MS {
-            core::hint::spin_loop();
-        }
-        if !vcpu.is_online() {
-            log!(
-                "vCPU {index} (APIC ID {}) did not come up; going on without it",
-                vcpu.apic_id()
-            );
-        }
+    let started = || {
+        kernel
+            .vcpus
+            .iter()
+            .zip(starts)
+            .filter(|(_, start)| start.is_some())
+    };
+    startup::wait(started().map(|(vcpu, _)| vcpu.start()), || {
+        clock::milliseconds() - begun < PATIENCE_MS
+    });
+    for (vcpu, _) in started().filter(|(vcpu, _)| !vcpu.is_online()) {
+        log!(
+            "vCPU with APIC ID {} did not come up; going on without it",
+            vcpu.apic_id()
+        );
     }
     kernel
 }
@@ -152,9 +155,14 @@ fn prepare(index: usize) -> PlatformResult<ApStart> {
 
 /// Where an AP starts, on its own stack and area, with everything else as on the boot CPU.
 extern "C" fn ap_entry(index: usize) -> ! {
+    let vcpu = KERNEL.get().and_then(|kernel| kernel.vcpus.get(index));
+    // An AP that comes too late touches nothing.
+    let Some(entered) = vcpu.and_then(|vcpu| vcpu.start().enter()) else {
+        cpu::stop()
+    };
     or_stop!(platform().init_cpu());
-    if let Some(vcpu) = KERNEL.get().and_then(|kernel| kernel.vcpus.get(index)) {
-        vcpu.set_online();
+    if !entered.come_up() {
+        cpu::stop()
     }
     crate::serve::run(this_cpu().index.get())
 }

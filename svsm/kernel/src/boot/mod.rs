@@ -51,6 +51,7 @@ pub fn run(c_bit: u32, native_base: u32) -> ! {
     let Connection {
         features,
         host_features,
+        boot_apic_id,
         cpuid: page,
         secrets,
     } = or_stop!(platform().connect(c_bit));
@@ -102,7 +103,7 @@ pub fn run(c_bit: u32, native_base: u32) -> ! {
         launch::hand_over(&params, &page_map, page, secrets, &launch);
     }
     clock::init(features);
-    let list = cpus::list(&params, general.vp_count.get());
+    let list = cpus::list(&params, general.vp_count.get(), boot_apic_id);
     entropy::init();
     let services = service::start(&params);
     let kernel = cpus::start(
@@ -110,7 +111,7 @@ pub fn run(c_bit: u32, native_base: u32) -> ! {
         features,
         crate::kernel::Kernel {
             pages: page_map,
-            vcpus: cpus::table(&list),
+            vcpus: cpus::table(&list, boot_apic_id),
             services,
             lock: svsm_core::sync::CallLock::new(),
             machine: crate::machine::Machine {

@@ -73,6 +73,8 @@ pub struct Connection {
     pub features: SevFeatures,
     /// What the host says it can.
     pub host_features: u64,
+    /// APIC ID of the boot CPU.
+    pub boot_apic_id: u32,
     /// CPUID, from the most trustworthy source there is.
     pub cpuid: &'static CpuidPage,
     /// Keys; not to be printed.

@@ -42,6 +42,16 @@ const BOCHS_WORD: &[u8] = b"Shutdown";
 /// RFLAGS.IF: a service's timer is an interrupt.
 const INTERRUPTS: u64 = 1 << 9;
 
+/// This CPU's APIC ID: of 32 bits where the processor has leaf 0xB, else of 8.
+fn apic_id() -> u32 {
+    let topology = cpu::cpuid(0xB, 0);
+    if cpu::cpuid(0, 0).eax >= 0xB && topology.ebx != 0 {
+        topology.edx
+    } else {
+        cpu::cpuid(1, 0).ebx >> 24
+    }
+}
+
 /// There is no guest on this platform.
 const NO_GUEST: PlatformError = PlatformError {
     reason: Reason::NoGuest,
@@ -82,6 +92,7 @@ impl Platform for Native {
         Ok(Connection {
             features: SevFeatures::empty(),
             host_features: 0,
+            boot_apic_id: apic_id(),
             cpuid: page,
             secrets: None,
         })

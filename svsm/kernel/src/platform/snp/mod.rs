@@ -49,6 +49,8 @@ impl Platform for Snp {
         Ok(Connection {
             features,
             host_features,
+            // The VMM's choice for the VP that the image's VMSA is of; KVM's is 0.
+            boot_apic_id: 0,
             cpuid: mm::adopt(layout::CPUID_GPA)?,
             secrets: Some(mm::adopt(layout::SECRETS_GPA)?),
         })
