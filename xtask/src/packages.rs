@@ -38,6 +38,12 @@ pub const TPM_TOOLS: [Tool; 3] = [
     },
 ];
 
+/// ACPICA's compiler and disassembler: another reader of ACPI tables.
+pub const IASL: Tool = Tool {
+    program: "iasl",
+    package: "acpica-tools",
+};
+
 /// Another TPM, to compare with, and how the tools reach it.
 pub const SWTPM: [Tool; 2] = [
     Tool {

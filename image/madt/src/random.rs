@@ -25,6 +25,12 @@ impl Random {
         self.next() % limit
     }
 
+    /// A number of fewer than `bits` bits, small ones as often as large ones.
+    pub const fn of_any_size(&mut self, bits: u64) -> u64 {
+        let limit = 1 << self.below(bits);
+        self.below(limit)
+    }
+
     /// True once in `one_in` times.
     pub const fn once_in(&mut self, one_in: u64) -> bool {
         self.below(one_in) == 0

@@ -5,9 +5,8 @@ use crate::arch::time;
 use acpi_madt::Random;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-/// Delays are below 2^10 to 2^26 ns (1 µs to 67 ms): from together to far apart.
-const SHORTEST_BITS: u64 = 10;
-const SCALES: u64 = 17;
+/// The longest delay: 2^26 ns, 67 ms.
+const BITS: u64 = 26;
 
 static DELAYED: AtomicBool = AtomicBool::new(false);
 static SEED: AtomicU64 = AtomicU64::new(0);
@@ -38,8 +37,15 @@ pub fn due(index: usize) -> Option<u64> {
     if !delayed() {
         return Some(0);
     }
-    let mut random = Random::new(SEED.load(Ordering::Relaxed));
-    let mut random = Random::new(random.next() ^ index as u64);
-    let scale = SHORTEST_BITS + random.below(SCALES);
-    Some(time::now() + random.below(1 << scale))
+    let mut all = Random::new(SEED.load(Ordering::Relaxed));
+    // With one seed in two all are of the same size, which mixes them best; else some come at once and some late.
+    let common = all.below(BITS) + 1;
+    let together = all.once_in(2);
+    let mut own = Random::new(all.next() ^ index as u64);
+    let delay = if together {
+        own.below(1 << common)
+    } else {
+        own.of_any_size(BITS + 1)
+    };
+    Some(time::now() + delay)
 }

@@ -5,6 +5,7 @@ mod boots;
 pub mod checks;
 mod fatal;
 mod isolation;
+mod madt;
 mod runner;
 mod secrets;
 mod stage;
@@ -65,6 +66,7 @@ pub fn test(paths: &Paths, options: &TestOptions) -> Result<ExitCode> {
     let mut flows = tpm::steps(paths, &program, &options.tpm)?;
     flows.retain(wanted);
     let mut compare = tpm_compare::steps(paths, options.long);
+    compare.push(madt::step(paths));
     compare.retain(wanted);
     let stage = stage::Stage::default();
     // What needs all processors first, then the longest, so that the rest goes on beside it.
