@@ -1,5 +1,11 @@
 //! Model-specific registers that SEV guests and their hypervisor care about (APM vol. 2 appendix A).
 
+/// Ring 0's shadow stacks (SDM vol. 4; APM vol. 2 §18).
+pub const S_CET: u32 = 0x6A2;
+/// The shadow stack for entries to ring 0.
+pub const PL0_SSP: u32 = 0x6A4;
+/// The table of shadow stacks that belong to exception stacks.
+pub const INTERRUPT_SSP_TABLE: u32 = 0x6A8;
 /// x2APIC and xAPIC base and mode.
 pub const APIC_BASE: u32 = 0x1B;
 /// First x2APIC register; register `r` of the xAPIC page is at `X2APIC_FIRST + r / 16`.

@@ -2,9 +2,10 @@
 //! with a code of `svsm_abi::termination`.
 
 use crate::arch::percpu::this_cpu;
-use crate::arch::traps::TrapFrame;
+use crate::arch::traps::{self, TrapFrame};
 use crate::arch::{cpu, stack_trace};
 use crate::console::log;
+use crate::mm::try_read_own;
 use crate::platform::platform;
 use core::fmt::Arguments;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -38,6 +39,14 @@ pub fn exception(frame: &TrapFrame, name: &str) -> ! {
         cpu::cr2(),
         this_cpu().index.get()
     );
+    if frame.vector as u8 == traps::CONTROL_PROTECTION {
+        let found = |address| try_read_own(address).unwrap_or(0);
+        log!(
+            "return address {:#x} on the stack, {:#x} on the shadow stack: one of them was overwritten",
+            found(frame.rsp),
+            found(shadow_stack_pointer(frame))
+        );
+    }
     let f = frame;
     log!(
         "rax {:016x} rbx {:016x} rcx {:016x} rdx {:016x}",
@@ -97,6 +106,17 @@ fn begin(reason: Reason) {
     if this_cpu().failing.replace(true) {
         platform().terminate(reason)
     }
+}
+
+/// The shadow stack pointer at an exception, which the processor left beside RIP and CS; 0 if they are not found.
+fn shadow_stack_pointer(frame: &TrapFrame) -> u64 {
+    const DEPTH: u64 = 64;
+    let here = cpu::shadow_stack_pointer();
+    let word = |index: u64| try_read_own(here + 8 * index);
+    (1..DEPTH)
+        .find(|&i| word(i) == Some(frame.rip) && word(i + 1) == Some(frame.cs))
+        .and_then(|i| word(i - 1))
+        .unwrap_or(0)
 }
 
 fn backtrace(rbp: u64) {

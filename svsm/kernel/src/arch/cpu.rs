@@ -1,7 +1,7 @@
 //! Processor instructions as functions. None of them can be intercepted for this level, other than by #VC.
 
 use super::traps::TrapFrame;
-use crate::mm::SharedPage;
+use crate::mm::{ShadowStacks, SharedPage};
 use core::arch::asm;
 use svsm_core::cpuid::CpuidResult;
 use svsm_core::policy::Policy;
@@ -22,6 +22,9 @@ pub const CR4_UMIP: u64 = 1 << 11;
 pub const CR4_SMEP: u64 = 1 << 20;
 /// CR4: ring 0 reads and writes no user pages.
 pub const CR4_SMAP: u64 = 1 << 21;
+
+/// CR4: shadow stacks can be turned on.
+pub const CR4_CET: u64 = 1 << 23;
 
 /// Reads an MSR.
 pub fn rdmsr(msr: u32) -> u64 {
@@ -101,6 +104,7 @@ pub fn enable_protection(policy: &Policy) {
     let cr4 = CR4_TSD
         | CR4_PAE
         | CR4_MCE
+        | bit(policy.shadow_stacks, CR4_CET)
         | bit(policy.umip, CR4_UMIP)
         | bit(policy.smep, CR4_SMEP)
         | bit(policy.smap, CR4_SMAP);
@@ -110,6 +114,48 @@ pub fn enable_protection(policy: &Policy) {
         wrmsr(snp_abi::msr::EFER, efer);
         asm!("mov cr0, {}", "mov cr4, {}", in(reg) CR0_BASE | CR0_WP, in(reg) cr4,
             options(nostack, preserves_flags));
+    }
+}
+
+/// Goes over to shadow stacks, this CPU's own (SDM vol. 1 chapter 17). Within a function that does not return: the return
+/// addresses so far are on no shadow stack. Therefore inlined, too.
+#[inline(always)]
+pub fn enter_shadow_stacks(stacks: &ShadowStacks) {
+    /// Shadow stacks are on, and ring 0 may write them with WRSS, as traps.s does.
+    const ENABLE_AND_WRSS: u32 = 3;
+    let high = |address: u64| (address >> 32) as u32;
+    // SAFETY: the stacks are this CPU's, have their tokens, and are in use by nobody yet; CR4.CET is on where the policy has
+    // shadow stacks. SETSSBSY takes the stack that PL0_SSP names, which then names that for entries from ring 3.
+    unsafe {
+        asm!(
+            "mov ecx, {table}", "mov eax, {t:e}", "mov edx, {th:e}", "wrmsr",
+            "mov ecx, {pl0}", "mov eax, {m:e}", "mov edx, {mh:e}", "wrmsr",
+            "mov ecx, {s_cet}", "mov eax, {enable}", "xor edx, edx", "wrmsr",
+            "setssbsy",
+            "mov ecx, {pl0}", "mov eax, {e:e}", "mov edx, {eh:e}", "wrmsr",
+            table = const snp_abi::msr::INTERRUPT_SSP_TABLE, pl0 = const snp_abi::msr::PL0_SSP,
+            s_cet = const snp_abi::msr::S_CET, enable = const ENABLE_AND_WRSS,
+            t = in(reg) stacks.table as u32, th = in(reg) high(stacks.table),
+            m = in(reg) stacks.main as u32, mh = in(reg) high(stacks.main),
+            e = in(reg) stacks.entry as u32, eh = in(reg) high(stacks.entry),
+            out("eax") _, out("ecx") _, out("edx") _, options(nostack));
+    }
+}
+
+/// The shadow stack pointer; 0 without shadow stacks.
+pub fn shadow_stack_pointer() -> u64 {
+    let mut ssp = 0u64;
+    // SAFETY: it copies a register, or does nothing.
+    unsafe { asm!("rdsspq {}", inout(reg) ssp, options(nomem, nostack, preserves_flags)) };
+    ssp
+}
+
+/// Returns from a function to where it was not called from; comes back only where nothing notices.
+#[cfg(feature = "tests")]
+pub fn smash_return_address() {
+    // SAFETY: both ways lead to the end of this block, with the stack as it was.
+    unsafe {
+        asm!("call 2f", "jmp 3f", "2:", "lea {0}, [rip + 4f]", "mov [rsp], {0}", "ret", "4:", "3:", out(reg) _);
     }
 }
 

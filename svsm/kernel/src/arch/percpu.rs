@@ -6,7 +6,7 @@
 
 use super::cpu;
 use super::descriptors::{EXCEPTION_STACKS, Gdt, Tss};
-use crate::mm::SharedPage;
+use crate::mm::{ShadowStacks, SharedPage};
 use crate::platform::CpuPages;
 use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};
@@ -43,6 +43,8 @@ pub struct Private {
     pub service_flags: Cell<u64>,
     /// The vector of the interrupt that ended a wait.
     pub signal: Cell<u8>,
+    /// Its shadow stacks, where there are such.
+    pub shadow_stacks: Cell<Option<ShadowStacks>>,
     /// It is handling a #VC: another one in between is fatal.
     pub in_vc: Cell<bool>,
     /// It is reporting a fatal error: another one in between ends it at once.
@@ -66,6 +68,7 @@ impl CpuArea {
                 doorbell: Cell::new(None),
                 service_flags: Cell::new(0),
                 signal: Cell::new(0),
+                shadow_stacks: Cell::new(None),
                 in_vc: Cell::new(false),
                 failing: Cell::new(false),
             },
@@ -76,10 +79,12 @@ impl CpuArea {
     pub fn prepare(
         &'static mut self,
         pages: CpuPages,
+        shadow_stacks: Option<ShadowStacks>,
         ist: [u64; EXCEPTION_STACKS],
     ) -> &'static CpuArea {
         self.private.ghcb.set(pages.ghcb);
         self.private.doorbell.set(pages.doorbell);
+        self.private.shadow_stacks.set(shadow_stacks);
         // SAFETY: the area is borrowed for good and exclusively; its CPU does not run.
         unsafe { self.fill(ist) };
         self

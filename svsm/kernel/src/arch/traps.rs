@@ -4,9 +4,13 @@ use core::arch::global_asm;
 use core::mem::offset_of;
 
 global_asm!(include_str!("traps.s"), handler = sym trap_entry,
+    rip = const offset_of!(TrapFrame, rip), token = const RESTORE_TOKEN,
     frame = const size_of::<TrapFrame>(), frame_words = const size_of::<TrapFrame>() / 8,
     cs = const offset_of!(TrapFrame, cs), vector = const offset_of!(TrapFrame, vector), hv = const HYPERVISOR_INJECTION, rsp0 = const super::percpu::RSP0_OFFSET,
     gs_base = const snp_abi::msr::GS_BASE);
+
+/// Where `enter_service` keeps the place of the restore token: above the area, the frame and six registers.
+const RESTORE_TOKEN: usize = 8 * 8;
 
 /// Vector of #DB.
 pub const DEBUG: u8 = 1;
@@ -21,6 +25,8 @@ pub const DOUBLE_FAULT: u8 = 8;
 pub const GENERAL_PROTECTION: u8 = 13;
 /// Vector of #PF.
 pub const PAGE_FAULT: u8 = 14;
+/// Vector of #CP.
+pub const CONTROL_PROTECTION: u8 = 21;
 /// Vector of #HV.
 pub const HYPERVISOR_INJECTION: u8 = 28;
 
@@ -77,27 +83,29 @@ unsafe extern "C" {
 /// RFLAGS.TF.
 const SINGLE_STEP: u64 = 1 << 8;
 
-extern "C" fn trap_entry(frame: &mut TrapFrame) {
+/// Handles an exception. Returns where to go on, or 0: where the frame says.
+extern "C" fn trap_entry(frame: &mut TrapFrame) -> u64 {
     match frame.vector as u8 {
         // These two can come before GS is the kernel's again, so nothing here may use it. With restricted injection the
         // hypervisor may raise #HV at any time; only in a service it means something.
         HYPERVISOR_INJECTION => {
             // The symbols' addresses are all that is used of them.
             let window = &raw const enter_window_start as u64..&raw const enter_window_end as u64;
-            if window.contains(&frame.rip) {
-                frame.rip = &raw const enter_aborted as u64;
-            }
-            return;
+            return if window.contains(&frame.rip) {
+                &raw const enter_aborted as u64
+            } else {
+                0
+            };
         }
         // Ring 0 lets interrupts in only while it waits for one.
         vector if INTERRUPTS.contains(&vector) => {
             super::percpu::this_cpu().signal.set(vector);
-            return;
+            return 0;
         }
         // A service's single step or data breakpoint that the processor reports late.
         DEBUG => {
             frame.rflags &= !SINGLE_STEP;
-            return;
+            return 0;
         }
         _ => {}
     }
@@ -108,8 +116,9 @@ extern "C" fn trap_entry(frame: &mut TrapFrame) {
         _ => false,
     };
     if copy_fault && let Some(next) = crate::mm::fixup(frame.rip) {
-        frame.rip = next;
-        return;
+        return next;
     }
+    let rip = frame.rip;
     crate::exception::handle(frame);
+    if frame.rip == rip { 0 } else { frame.rip }
 }

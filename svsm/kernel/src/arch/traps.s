@@ -90,7 +90,17 @@ trap_common:
 trap_kernel:
     mov rdi, rsp
     call {handler}
-    pop_registers
+    // RAX: where to go on, if not where it was. The shadow stack, if there is one, has to hear of it; what changes the frame
+    // without saying so is not followed.
+    test rax, rax
+    jz 1f
+    mov [rsp + {rip}], rax
+    xor ecx, ecx
+    rdsspq rcx                            // does nothing without shadow stacks
+    test rcx, rcx
+    jz 1f
+    wrssq [rcx + 8], rax                  // previous SSP, RIP, CS
+1:  pop_registers
     iretq
 
 // RDI: a service's registers, as a frame. RSI: the doorbell page's first word, or 0. Goes on with the service; returns when
@@ -98,6 +108,9 @@ trap_kernel:
 //
 // A #HV that came in ring 0 must not get lost, or the slice would have no end. One from before the window has left "no
 // further signal" in the doorbell; one within it makes the handler go on at enter_aborted.
+//
+// With shadow stacks the way back is a restore token on this one, in a place that a call makes: an exception in ring 0 pushes
+// below it. The processor leaves this shadow stack as it is and comes back on another, which has nothing but its token.
 .global enter_service
 enter_service:
     sub rsp, 8
@@ -110,6 +123,18 @@ enter_service:
     push rdi
     push qword ptr gs:[0]
     mov gs:[{rsp0}], rsp                  // a multiple of 16: the processor aligns it down
+    xor eax, eax
+    rdsspq rax
+    test rax, rax
+    jz 2f
+    call 1f
+    int3                                  // a call of the next instruction would leave no trace on the shadow stack
+1:  add rsp, 8
+    rdsspq rax
+    lea rcx, [rax + 8]
+    or rcx, 1                             // for 64-bit mode
+    wrssq [rax], rcx
+2:  mov [rsp + {token}], rax
 .global enter_window_start
 enter_window_start:
     test rsi, rsi
@@ -132,6 +157,8 @@ enter_aborted:
     mov rsp, gs:[{rsp0}]
     mov rdi, [rsp + 8]
     mov qword ptr [rdi + {vector}], {hv}
+    cmp qword ptr [rsp + {token}], 0
+    jne 2f
     jmp 3f
 
 leave_service:
@@ -141,6 +168,14 @@ leave_service:
     mov ecx, {frame_words}
     rep movsq
     mov rsp, rsi
+    mov rax, [rsp + {token}]
+    test rax, rax
+    jz 3f
+    rdsspq rcx
+    rstorssp dword ptr [rax]
+    wrssq [rcx], rcx                      // that one's token is free for the next time
+2:  mov eax, 1
+    incsspq rax                           // what is left of the restore token
 3:  add rsp, 16
     pop r15
     pop r14

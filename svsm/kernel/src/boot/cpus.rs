@@ -8,12 +8,13 @@ use crate::arch::{cpu, descriptors};
 use crate::clock;
 use crate::console::log;
 use crate::fatal::fatal;
-use crate::kernel::{KERNEL, Kernel};
+use crate::kernel::{self, KERNEL, Kernel};
 use crate::mm::{self, OutOfMemory};
 use crate::platform::{PlatformResult, platform};
 use boot_abi::BootParams;
 use snp_abi::{SevFeatures, msr};
 use svsm_abi::termination::Reason;
+use svsm_core::cpuid::CET_SS;
 use svsm_core::madt::CpuList;
 use svsm_core::startup;
 use svsm_core::vcpu::Vcpu;
@@ -132,7 +133,11 @@ fn prepare(index: usize) -> PlatformResult<ApStart> {
     let area = mm::allocate_slice(1, |_| CpuArea::new(index)).map_err(memory)?;
     let pages = platform().new_cpu_pages()?;
     let stack = mm::new_stack(STACK_PAGES).map_err(memory)?;
-    let area = area[0].prepare(pages, exception_stacks().map_err(memory)?);
+    let shadow_stacks = match kernel::cpuid() {
+        Some(cpuid) if cpuid.has(CET_SS) => Some(mm::new_shadow_stacks().map_err(memory)?),
+        _ => None,
+    };
+    let area = area[0].prepare(pages, shadow_stacks, exception_stacks().map_err(memory)?);
     let registers = cpu::control_registers();
     let (tss_base, tss_limit) = area.tss();
     Ok(ApStart {
@@ -155,6 +160,9 @@ fn prepare(index: usize) -> PlatformResult<ApStart> {
 
 /// Where an AP starts, on its own stack and area, with everything else as on the boot CPU.
 extern "C" fn ap_entry(index: usize) -> ! {
+    if let Some(stacks) = this_cpu().shadow_stacks.get() {
+        cpu::enter_shadow_stacks(&stacks);
+    }
     let vcpu = KERNEL.get().and_then(|kernel| kernel.vcpus.get(index));
     // An AP that comes too late touches nothing.
     let Some(entered) = vcpu.and_then(|vcpu| vcpu.start().enter()) else {

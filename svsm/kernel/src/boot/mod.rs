@@ -96,6 +96,10 @@ pub fn run(c_bit: u32, native_base: u32) -> ! {
     memory::accept(&params, shared);
     percpu::set_boot_cpu_stacks(or_stop!(Reason::OutOfMemory, cpus::exception_stacks()));
     descriptors::load_idt(true);
+    if policy.shadow_stacks {
+        let stacks = or_stop!(Reason::OutOfMemory, mm::new_shadow_stacks());
+        cpu::enter_shadow_stacks(&stacks);
+    }
 
     let launch = launch::prepare(&params, features);
     let page_map = memory::map_guest(&params, cpuid.has(PAGE_1GB));

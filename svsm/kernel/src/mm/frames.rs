@@ -2,6 +2,7 @@
 //! boot, and every request can fail.
 
 use super::page_table::{Access, PageTables};
+use crate::arch::descriptors::EXCEPTION_STACKS;
 use crate::arch::sync::SpinLock;
 use boot_abi::layout::{KERNEL_VIRTUAL_BASE, SVSM_BASE};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -117,6 +118,58 @@ pub fn allocate_slice<T>(
     }
     // SAFETY: all elements are initialised; the frames are never given back nor handed out again.
     Ok(unsafe { core::slice::from_raw_parts_mut(start, len) })
+}
+
+/// Shadow stacks of one CPU: addresses of their tokens.
+#[derive(Clone, Copy, Debug)]
+pub struct ShadowStacks {
+    /// For what the CPU does in ring 0.
+    pub main: u64,
+    /// For the moment after an entry from ring 3.
+    pub entry: u64,
+    /// Address of the table of those that belong to exception stacks.
+    pub table: u64,
+}
+
+/// Bytes of the page for entries: of its table, and of each shadow stack in it.
+const TABLE_BYTES: u64 = 64;
+const ENTRY_BYTES: u64 = 192;
+const EXCEPTION_BYTES: u64 = 1280;
+const _: () =
+    assert!(TABLE_BYTES + ENTRY_BYTES + EXCEPTION_STACKS as u64 * EXCEPTION_BYTES <= PAGE_SIZE);
+
+/// Shadow stacks for a CPU: a page for its main one, a page for the others, each above one that is not mapped. Nothing else can
+/// write them, under no address.
+pub fn new_shadow_stacks() -> Result<ShadowStacks, OutOfMemory> {
+    let mut memory = MEMORY.lock();
+    let pages = [memory.allocate(1)?, memory.allocate(1)?];
+    let [main, others] = [1, 3].map(|page| memory.next_stack + page * PAGE_SIZE);
+    memory.next_stack = others + PAGE_SIZE;
+    // A token is the address where it lies: the last word of each. The table has one for each exception stack, from 1 on.
+    let entry = others + TABLE_BYTES + ENTRY_BYTES - 8;
+    let exceptions: [u64; EXCEPTION_STACKS] =
+        core::array::from_fn(|i| entry + (i as u64 + 1) * EXCEPTION_BYTES);
+    let main_token = main + PAGE_SIZE - 8;
+    let put = |page: Frame, offset: u64, value: u64| {
+        let to = (page.va() + offset) as *mut u64;
+        // SAFETY: within a page that was just allocated and is mapped nowhere else yet.
+        unsafe { to.write_volatile(value) };
+    };
+    put(pages[0], main_token - main, main_token);
+    put(pages[1], entry - others, entry);
+    for (i, token) in exceptions.into_iter().enumerate() {
+        put(pages[1], token - others, token);
+        put(pages[1], (i as u64 + 1) * 8, token);
+    }
+    for (page, va) in pages.into_iter().zip([main, others]) {
+        memory.map(page.va(), page.gpa(), PAGE_SIZE, Access::ReadOnly)?;
+        memory.map(va, page.gpa(), PAGE_SIZE, Access::ShadowStack)?;
+    }
+    Ok(ShadowStacks {
+        main: main_token,
+        entry,
+        table: others,
+    })
 }
 
 /// A stack of this many pages above a page that is not mapped: the address where it starts, downwards.

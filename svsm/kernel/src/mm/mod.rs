@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | `0xFFFF_8000_0000_0000` + GPA | guest RAM | RW, private; only copied from and to |
 //! | `0xFFFF_FFFF_8000_0000` + offset | the SVSM's 8 MiB | image: RX, R, RW; services' images, parameters: R; the rest: RW |
-//! | `0xFFFF_FFFF_C000_0000` | stacks, each above a page that is not mapped | RW |
+//! | `0xFFFF_FFFF_C000_0000` | stacks, each above a page that is not mapped | RW; shadow stacks: written by calls only |
 //! | `0xFFFF_FFFF_E000_0000` | a device's registers (native platform: the APIC) | RW, not cached |
 //!
 //! *Invariant:* no page is both writable and executable under one address; no writable alias of code exists. The tables
@@ -22,7 +22,10 @@ pub use foreign::{
     fixup, map_guest_ram, pvalidate_guest, read_guest, rmpadjust_guest, try_read_own, write_guest,
     zero_guest,
 };
-pub use frames::{OutOfMemory, allocate_slice, base, free_kib, new_stack, set_base};
+pub use frames::{
+    OutOfMemory, ShadowStacks, allocate_slice, base, free_kib, new_shadow_stacks, new_stack,
+    set_base,
+};
 pub use own::{
     DevicePage, SharedPage, VmsaPage, adopt, image_end, map_device, parameters,
     release_early_frames, release_own, share_page, switch_tables, validate_own,

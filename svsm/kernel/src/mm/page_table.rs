@@ -12,8 +12,10 @@ const PRESENT: u64 = 1;
 const WRITABLE: u64 = 1 << 1;
 /// Open to ring 3.
 const USER: u64 = 1 << 2;
-/// Accessed and dirty, set in advance so that the processor never writes tables.
-const ACCESSED_DIRTY: u64 = 1 << 5 | 1 << 6;
+/// Accessed and, where it can be written, dirty: set in advance so that the processor never writes tables. A page that is dirty
+/// and cannot be written is a shadow stack (SDM vol. 3 §4.6).
+const ACCESSED: u64 = 1 << 5;
+const DIRTY: u64 = 1 << 6;
 /// Neither cached nor buffered (PAT entry 3, as reset leaves it).
 const UNCACHED: u64 = 1 << 3 | 1 << 4;
 const LARGE: u64 = 1 << 7;
@@ -30,6 +32,8 @@ pub enum Access {
     Shared,
     /// A service's, for its ring 3.
     Service(ServiceAccess),
+    /// Return addresses; written by calls and by nothing else.
+    ShadowStack,
     /// A device's registers: not cached.
     Device,
     /// Not mapped yet, but its table is there.
@@ -119,7 +123,7 @@ impl PageTables {
                 unsafe {
                     let user = if va < KERNEL_HALF { USER } else { 0 };
                     entry.write_volatile(
-                        frame.gpa() | self.c_bit | PRESENT | WRITABLE | ACCESSED_DIRTY | user,
+                        frame.gpa() | self.c_bit | PRESENT | WRITABLE | ACCESSED | user,
                     );
                 }
                 frame.gpa()
@@ -127,6 +131,7 @@ impl PageTables {
         }
         let access = match access {
             Access::Reserved => return Ok(()),
+            Access::ShadowStack => self.c_bit | self.no_execute | DIRTY,
             Access::Service(ServiceAccess::ReadExecute) => self.c_bit | USER,
             Access::Service(ServiceAccess::ReadOnly) => self.c_bit | USER | self.no_execute,
             Access::Service(ServiceAccess::ReadWrite) => {
@@ -138,12 +143,13 @@ impl PageTables {
             Access::Shared => self.no_execute | WRITABLE,
             Access::Device => self.no_execute | WRITABLE | UNCACHED,
         };
+        let dirty = if access & WRITABLE == 0 { 0 } else { DIRTY };
         let large = if leaf_level == 0 { 0 } else { LARGE };
         // SAFETY: as above. What is mapped is decided in this module's siblings only: the SVSM's own memory as it is
         // used, guest RAM, which is never referenced, and frames that are a service's own.
         unsafe {
             entry_pointer(table, va, leaf_level)
-                .write_volatile(gpa | access | large | PRESENT | ACCESSED_DIRTY);
+                .write_volatile(gpa | access | dirty | large | PRESENT | ACCESSED);
         }
         crate::arch::cpu::invlpg(va);
         Ok(())
