@@ -3,6 +3,7 @@
 
 mod apt;
 mod bench;
+mod bochs;
 mod build;
 mod cli;
 mod compile;

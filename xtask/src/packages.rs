@@ -16,6 +16,42 @@ pub const QEMU: Tool = Tool {
     package: "qemu-system-x86",
 };
 
+/// Bochs with its display for terminals, its firmware, a terminal for it, and what makes a disc that it boots from.
+pub const BOCHS: [Tool; 8] = [
+    Tool {
+        program: "bochs",
+        package: "bochs",
+    },
+    Tool {
+        program: "/usr/lib/x86_64-linux-gnu/bochs/plugins/libbx_term_gui.so",
+        package: "bochs-term",
+    },
+    Tool {
+        program: "/usr/share/bochs/BIOS-bochs-latest",
+        package: "bochsbios",
+    },
+    Tool {
+        program: "/usr/share/bochs/VGABIOS-lgpl-latest",
+        package: "vgabios",
+    },
+    Tool {
+        program: "script",
+        package: "bsdutils",
+    },
+    Tool {
+        program: "grub-mkrescue",
+        package: "grub-common",
+    },
+    Tool {
+        program: "/usr/lib/grub/i386-pc/cdboot.img",
+        package: "grub-pc-bin",
+    },
+    Tool {
+        program: "xorriso",
+        package: "xorriso",
+    },
+];
+
 /// Decompresses the kernel's modules.
 pub const XZ: Tool = Tool {
     program: "xz",

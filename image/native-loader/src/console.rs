@@ -10,7 +10,9 @@ const FIFO: u16 = COM1 + 2;
 const LINE_CONTROL: u16 = COM1 + 3;
 const MODEM_CONTROL: u16 = COM1 + 4;
 const LINE_STATUS: u16 = COM1 + 5;
-const TRANSMITTER_EMPTY: u8 = 0x20;
+/// There is room for a character; all characters have left.
+const ROOM: u8 = 0x20;
+const SENT: u8 = 0x40;
 /// Times the line status is looked at before a character is given up.
 const PATIENCE: u32 = 1_000_000;
 
@@ -32,15 +34,24 @@ struct Serial;
 impl Write for Serial {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for byte in text.bytes() {
-            for _ in 0..PATIENCE {
-                if in8(LINE_STATUS) & TRANSMITTER_EMPTY != 0 {
-                    break;
-                }
-            }
+            wait_for(ROOM);
             out8(COM1, byte);
         }
         Ok(())
     }
+}
+
+fn wait_for(status: u8) {
+    for _ in 0..PATIENCE {
+        if in8(LINE_STATUS) & status != 0 {
+            break;
+        }
+    }
+}
+
+/// Waits until all that was printed has left the machine.
+pub fn flush() {
+    wait_for(SENT);
 }
 
 /// Prints a line.

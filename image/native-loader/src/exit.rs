@@ -1,6 +1,7 @@
 //! How the loader ends when it cannot go on. QEMU's isa-debug-exit device turns value v into exit status 2 v + 1.
 
 use crate::arch::port;
+use crate::console;
 
 /// Why; the values are those of the software SNP machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,7 @@ const BOCHS_PORT: u16 = 0x8900;
 
 /// Ends the machine, or stops where there is no way to.
 pub fn exit(status: ExitStatus) -> ! {
+    console::flush();
     port::out8(EXIT_PORT, status as u8);
     for byte in *b"Shutdown" {
         port::out8(BOCHS_PORT, byte);

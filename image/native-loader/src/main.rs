@@ -60,6 +60,7 @@ extern "sysv64" fn loader_main(magic: u32, info: u32) -> ! {
         module.1 >> 10
     );
     let context = load::load(&host, &mut guest);
+    console::flush();
     arch::enter::enter(&context)
 }
 
