@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use crate::compile::Program;
 use crate::packages;
 use crate::paths::Paths;
-use crate::watch::{End, Line, Logs, Outcome, Watch};
+use crate::watch::{End, Line, Logs, Outcome, Watch, line};
 use crate::{host, process};
 
 /// The processor: the one model of Bochs 2.7 that has CET.
@@ -121,8 +121,10 @@ impl Machine {
         }
         let boot = folder.join("disc/boot");
         fs::create_dir_all(boot.join("grub"))?;
-        copy(&self.loader, &boot.join("loader"))?;
-        copy(&self.image, &boot.join("image.igvm"))?;
+        for (file, name) in [(&self.loader, "loader"), (&self.image, "image.igvm")] {
+            fs::copy(file, boot.join(name))
+                .with_context(|| format!("cannot copy {}", file.display()))?;
+        }
         let grub = format!(
             "set timeout=0\nmenuentry svsm {{\n  multiboot2 /boot/loader {}\n  module2 /boot/image.igvm\n}}\n",
             self.options
@@ -214,15 +216,6 @@ fn follow(
             return Ok((end, lines));
         }
         thread::sleep(POLL);
-    }
-}
-
-fn line(started: Instant, bytes: &mut Vec<u8>) -> Line {
-    let text = String::from_utf8_lossy(bytes).trim_end().to_owned();
-    bytes.clear();
-    Line {
-        at: started.elapsed(),
-        text,
     }
 }
 

@@ -211,7 +211,8 @@ impl Follower<'_> {
     }
 }
 
-fn line(started: Instant, bytes: &mut Vec<u8>) -> Line {
+/// The line that is complete now.
+pub fn line(started: Instant, bytes: &mut Vec<u8>) -> Line {
     let text = String::from_utf8_lossy(bytes).trim_end().to_owned();
     bytes.clear();
     Line {

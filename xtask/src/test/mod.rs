@@ -6,6 +6,7 @@ pub mod checks;
 mod fatal;
 mod isolation;
 mod madt;
+mod native_loader;
 mod runner;
 mod secrets;
 mod stage;
@@ -72,6 +73,7 @@ pub fn test(paths: &Paths, options: &TestOptions) -> Result<ExitCode> {
     // What needs all processors first, then the longest, so that the rest goes on beside it.
     let mut boots = vtpm_guest::steps(paths, &stage, &options.tpm, options.long);
     boots.extend(boots::steps(paths, &stage, options.long));
+    boots.extend(native_loader::steps(paths, &stage));
     boots.extend(tpm_guest::steps(paths, &stage, &options.tpm, options.long));
     boots.sort_by_key(|step| Reverse(step.slots));
     boots.retain(wanted);

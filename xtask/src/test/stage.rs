@@ -115,7 +115,7 @@ pub fn needs(boot: &Step, step: &Step) -> bool {
         Some("Linux" | "flipped byte") => "image, Linux",
         Some("probe") => "image, probe",
         Some("isolation") => "image, broken service",
-        Some("TPM guest" | "vTPM guest") => "QEMU",
+        Some("TPM guest" | "vTPM guest" | "native loader") => "QEMU",
         _ => "image, conformance",
     };
     step.name == image || step.name == "QEMU"
