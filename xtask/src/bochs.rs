@@ -14,7 +14,7 @@ use crate::compile::Program;
 use crate::packages;
 use crate::paths::Paths;
 use crate::watch::{End, Line, Logs, Outcome, Watch, line};
-use crate::{host, process};
+use crate::{host, native, process};
 
 /// The processor: the one model of Bochs 2.7 that has CET.
 const MODEL: &str = "tigerlake";
@@ -22,6 +22,8 @@ const MODEL: &str = "tigerlake";
 const INSTRUCTIONS_PER_SECOND: u32 = 50_000_000;
 /// How often its console is looked at.
 const POLL: Duration = Duration::from_millis(50);
+/// The bit of CR4 that turns CET on.
+const CR4_CET: u64 = 1 << 23;
 /// What its log says when the guest asked for the end, by writing this word's letters to port 0x8900.
 const SHUTDOWN: &str = "Shutdown port: shutdown requested";
 
@@ -38,8 +40,6 @@ pub struct Machine {
     pub cpus: u32,
     /// RAM in MiB.
     pub memory: u64,
-    /// What is in the image, to find names for addresses.
-    pub programs: &'static [Program],
 }
 
 /// Makes sure that Bochs and what makes its disc are there.
@@ -104,7 +104,7 @@ impl Machine {
             serial_log: logs.serial,
             machine_log: logs.machine,
             registers: String::new(),
-            programs: self.programs,
+            programs: Program::NATIVE,
         })
     }
 
@@ -162,6 +162,26 @@ impl Machine {
              debug: action=ignore\n"
         )
     }
+}
+
+/// Why a boot is no success, if it is none.
+pub fn problem(outcome: &Outcome, cpus: u32) -> Option<String> {
+    if outcome.end == End::Signal {
+        return Some(format!("Bochs stopped: {}", outcome.errors));
+    }
+    native::problem_with_end(outcome, cpus, End::Status(0))
+}
+
+/// Whether CET was on in the first processor at the end: Bochs writes its registers to the log then.
+pub fn cet_was_on(outcome: &Outcome) -> bool {
+    let text = outcome.machine_text();
+    let mut registers = text.lines().rev().filter(|line| line.contains("[CPU0"));
+    let cr4 = registers.find_map(|line| {
+        let (_, value) = line.split_once("CR4=0x")?;
+        let value = value.split_whitespace().next()?;
+        u64::from_str_radix(value, 16).ok()
+    });
+    cr4.is_some_and(|cr4| cr4 & CR4_CET != 0)
 }
 
 /// Reads the console until Bochs ends or time is up.

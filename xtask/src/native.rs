@@ -35,7 +35,11 @@ pub fn machine(
 /// Why a boot is no success, if it is none: the SVSM must come up, see all processors, and end the machine because there is
 /// nothing to run.
 pub fn problem(outcome: &Outcome, cpus: u32) -> Option<String> {
-    let wanted = End::Status(status(Reason::NoGuest));
+    problem_with_end(outcome, cpus, End::Status(status(Reason::NoGuest)))
+}
+
+/// The same where that end is `wanted`.
+pub fn problem_with_end(outcome: &Outcome, cpus: u32, wanted: End) -> Option<String> {
     let fatal = |line: &&Line| {
         ["svsm: fatal: ", "loader: fatal: "]
             .iter()

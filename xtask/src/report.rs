@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::build::{self, Image};
-use crate::cli;
+use crate::cli::Payload;
 use crate::paths::Paths;
 use crate::process::last_lines;
-use crate::qemu::{Machine, Payload};
+use crate::qemu::Machine;
 use crate::symbols;
 use crate::tour::Tour;
 use crate::watch::{End, Line, Outcome};
@@ -41,18 +41,18 @@ pub enum Whose {
 /// The summary of a run under the SVSM.
 pub fn summarise(
     paths: &Paths,
-    payload: cli::Payload,
+    payload: Payload,
     machine: &Machine,
     image: &Image,
     outcome: &Outcome,
     whose: Whose,
 ) -> Result<ExitCode> {
     let problem = match (payload, whose) {
-        (cli::Payload::Linux, Whose::Ours) => {
+        (Payload::Linux, Whose::Ours) => {
             linux_problem(outcome).or_else(|| Tour::of(outcome).tpm_problem())
         }
-        (cli::Payload::Linux, Whose::Others) => linux_problem(outcome),
-        (cli::Payload::Probe, _) => probe_problem(outcome),
+        (Payload::Linux, Whose::Others) => linux_problem(outcome),
+        (Payload::Probe, _) => probe_problem(outcome),
     };
     let problem = problem.or_else(|| digest_problem(outcome, image));
     if let Some(problem) = problem {
@@ -129,34 +129,25 @@ pub fn summarise_plain(paths: &Paths, outcome: &Outcome) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The summary of a native run.
+/// The summary of a native run on the machine that `what` names.
 pub fn summarise_native(
     paths: &Paths,
-    machine: &Machine,
+    what: &str,
     image: &Image,
     outcome: &Outcome,
+    problem: Option<String>,
 ) -> Result<ExitCode> {
-    if let Some(problem) = native::problem(outcome, machine.cpus) {
+    if let Some(problem) = problem {
         explain(paths, outcome, &problem);
         return Ok(ExitCode::FAILURE);
     }
-    let loader = match &machine.payload {
-        Payload::Native { loader: None, .. } => "loaded by QEMU itself",
-        _ => "loaded by native-loader",
-    };
     let said = |prefix: &str| {
         let line = outcome.line(prefix)?;
         Some((line.at, line.text.split_once(prefix)?.1))
     };
     eprintln!();
-    row(
-        "platform",
-        format!(
-            "native, without confidential computing; {}",
-            machine.accelerator.name()
-        ),
-    );
-    row("image", format!("{}, {loader}", paths.show(&image.path)));
+    row("platform", what);
+    row("image", paths.show(&image.path));
     if let Some((_, policy)) = said(native::POLICY) {
         row("policy", policy);
     }
@@ -164,7 +155,7 @@ pub fn summarise_native(
         row("ready", ready);
         row(
             "boot",
-            format!("ready {:.2} s after QEMU's start", at.as_secs_f64()),
+            format!("ready {:.2} s after the machine's start", at.as_secs_f64()),
         );
     }
     row("took", format!("{:.1} s", outcome.took.as_secs_f64()));
@@ -241,6 +232,14 @@ pub fn launched_digest(outcome: &Outcome) -> Option<String> {
 /// Tells what went wrong, and where the logs are.
 pub fn explain(paths: &Paths, outcome: &Outcome, problem: &str) {
     eprintln!("\n{}", explanation(paths, outcome, problem));
+}
+
+/// A test's verdict on a run: an error with everything that one needs to find the cause, unless `problem` is none.
+pub fn judge(paths: &Paths, outcome: &Outcome, problem: Option<String>) -> Result<()> {
+    match problem {
+        None => Ok(()),
+        Some(problem) => bail!("{}", explanation(paths, outcome, &problem)),
+    }
 }
 
 /// The text of [`explain`]: the console's end, the machine's diagnosis, names for its addresses, and the logs.

@@ -15,7 +15,7 @@ use crate::compile::{self, Program};
 use crate::paths::Paths;
 use crate::qemu::{self, Accel, Accelerator, Machine, Needs};
 use crate::watch::Watch;
-use crate::{apt, guest, native, report, ui};
+use crate::{apt, bochs, guest, native, report, ui};
 
 /// Options of `run`.
 #[derive(Args, Clone, Debug)]
@@ -44,6 +44,9 @@ pub struct RunOptions {
     /// QEMU's program; "newer" fetches the one of bookworm-backports
     #[arg(long, value_name = "PATH")]
     qemu: Option<PathBuf>,
+    /// Boot the native image in Bochs instead of QEMU: its processor has shadow stacks, which QEMU's TCG has not
+    #[arg(long, conflicts_with_all = ["qemu", "plain", "trace"])]
+    bochs: bool,
     /// Seconds after which a boot without terminal is ended
     #[arg(long, default_value = "300", value_name = "SECONDS", value_parser = seconds)]
     timeout: Duration,
@@ -71,6 +74,9 @@ pub struct Guest {
 
 /// `cargo xtask run`.
 pub fn run(paths: &Paths, options: &RunOptions) -> Result<ExitCode> {
+    if options.bochs {
+        return run_bochs(paths, options);
+    }
     let qemu = qemu::program(paths, options.qemu.as_deref())?;
     let shell = wants_shell(&options.guest);
     let payload = choose_payload(options);
@@ -142,17 +148,50 @@ fn run_native(
         options.trace.is_none(),
         "--trace is of the software SNP machine, which a native boot does without"
     );
-    let (image, _) = {
-        let _lock = paths.lock()?;
-        compile::bare_metal(paths, &[Program::NativeLoader])?;
-        prepare(paths, payload, &options.guest, false)?
-    };
+    let image = prepare_native(paths, payload, &options.guest)?;
     let words = options.machine.as_deref().unwrap_or_default();
     let size = (options.size.cpus, options.size.memory);
     let mut machine = native::machine(paths, qemu, &image.path, size, words)?;
     machine.accelerator = accelerator;
     let outcome = machine.run(paths, &watch(options))?;
-    report::summarise_native(paths, &machine, &image, &outcome)
+    let loader = match &machine.payload {
+        qemu::Payload::Native { loader: None, .. } => "loaded by QEMU itself",
+        _ => "loaded by native-loader",
+    };
+    let what = format!(
+        "native, without confidential computing; {}, {loader}",
+        machine.accelerator.name()
+    );
+    let problem = native::problem(&outcome, machine.cpus);
+    report::summarise_native(paths, &what, &image, &outcome, problem)
+}
+
+fn prepare_native(paths: &Paths, payload: Payload, guest: &Guest) -> Result<Image> {
+    let _lock = paths.lock()?;
+    compile::bare_metal(paths, &[Program::NativeLoader])?;
+    let (image, _) = prepare(paths, payload, guest, false)?;
+    Ok(image)
+}
+
+/// The same in Bochs.
+fn run_bochs(paths: &Paths, options: &RunOptions) -> Result<ExitCode> {
+    ensure!(
+        options.platform == Platform::Native,
+        "Bochs runs native images only: --platform native"
+    );
+    bochs::require()?;
+    let image = prepare_native(paths, choose_payload(options), &options.guest)?;
+    let machine = bochs::Machine {
+        loader: Program::NativeLoader.path(paths),
+        image: image.path.clone(),
+        options: options.machine.clone().unwrap_or_default(),
+        cpus: options.size.cpus,
+        memory: options.size.memory,
+    };
+    let outcome = machine.run(paths, &watch(options))?;
+    let what = format!("native, in Bochs {}", bochs::version()?);
+    let problem = bochs::problem(&outcome, machine.cpus);
+    report::summarise_native(paths, &what, &image, &outcome, problem)
 }
 
 /// The machine's own command line.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::apt;
 use crate::build::{self, Image};
@@ -150,10 +150,7 @@ impl<'a> Boots<'a> {
 
     /// An error with everything one needs to find the cause, unless `problem` is none.
     fn judge(&self, outcome: &Outcome, problem: Option<String>) -> Result<()> {
-        match problem {
-            None => Ok(()),
-            Some(problem) => bail!("{}", report::explanation(self.paths, outcome, &problem)),
-        }
+        report::judge(self.paths, outcome, problem)
     }
 
     /// A machine newer than Debian 12's, where the machine the tests use is not one itself.

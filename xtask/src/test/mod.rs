@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every check of the project in one report.
 
 mod bad_images;
+mod bochs;
 mod boots;
 pub mod checks;
 mod fatal;
@@ -74,6 +75,7 @@ pub fn test(paths: &Paths, options: &TestOptions) -> Result<ExitCode> {
     let mut boots = vtpm_guest::steps(paths, &stage, &options.tpm, options.long);
     boots.extend(boots::steps(paths, &stage, options.long));
     boots.extend(native_loader::steps(paths, &stage));
+    boots.extend(bochs::steps(paths, &stage));
     boots.extend(tpm_guest::steps(paths, &stage, &options.tpm, options.long));
     boots.sort_by_key(|step| Reverse(step.slots));
     boots.retain(wanted);

@@ -113,7 +113,7 @@ pub fn prepare<'a>(paths: &'a Paths, stage: &'a Stage, options: &'a BootOptions)
 pub fn needs(boot: &Step, step: &Step) -> bool {
     let image = match boot.name.split([':', ',']).next() {
         Some("Linux" | "flipped byte") => "image, Linux",
-        Some("probe") => "image, probe",
+        Some("probe" | "Bochs") => "image, probe",
         Some("isolation") => "image, broken service",
         Some("TPM guest" | "vTPM guest" | "native loader") => "QEMU",
         _ => "image, conformance",

@@ -6,7 +6,7 @@ mod image;
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::compile::{self, Program};
 use crate::paths::Paths;
@@ -44,7 +44,7 @@ fn state(paths: &Paths, stage: &Stage) -> Result<Verdict> {
     ] {
         let outcome = boot(paths, stage, "state", &file, (cpus, memory), options)?;
         let problem = state_problem(&outcome, vp_count);
-        judge(paths, &outcome, problem)?;
+        report::judge(paths, &outcome, problem)?;
     }
     Ok(passed())
 }
@@ -168,7 +168,7 @@ fn refusals(paths: &Paths, stage: &Stage) -> Result<Verdict> {
             [_] => None,
             _ => Some(format!("{name}: {} fatal lines, not one", fatal.len())),
         };
-        judge(paths, &outcome, problem)?;
+        report::judge(paths, &outcome, problem)?;
     }
     Ok(Verdict::Passed(format!("{} images", images.len())))
 }
@@ -199,11 +199,4 @@ fn boot(
         dump: None,
     };
     machine.run(paths, &watch)
-}
-
-fn judge(paths: &Paths, outcome: &Outcome, problem: Option<String>) -> Result<()> {
-    match problem {
-        None => Ok(()),
-        Some(problem) => bail!("{}", report::explanation(paths, outcome, &problem)),
-    }
 }
