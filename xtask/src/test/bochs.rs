@@ -11,7 +11,7 @@ use crate::paths::Paths;
 use crate::report;
 use crate::test::runner::{Step, Verdict};
 use crate::test::stage::Stage;
-use crate::watch::{Outcome, Watch};
+use crate::watch::Watch;
 
 /// Time for a boot. Bochs interprets every instruction, and on a slow machine also firmware's take a while.
 const LIMIT: Duration = Duration::from_secs(240);
