@@ -44,6 +44,8 @@ pub enum Contents<'a> {
     Probe,
     /// The same with the broken service in the vTPM's place.
     ProbeBroken,
+    /// The SVSM alone: it comes up, and ends because there is no guest.
+    Svsm,
     /// The conformance payload alone, in the SVSM's place.
     Conformance,
 }
@@ -55,7 +57,7 @@ impl Contents<'_> {
             Contents::Linux(_) | Contents::Probe => Some(Program::Vtpm),
             Contents::LinuxKnownSeeds(_) => Some(Program::VtpmKnownSeeds),
             Contents::ProbeBroken => Some(Program::Broken),
-            Contents::Conformance => None,
+            Contents::Svsm | Contents::Conformance => None,
         }
     }
 }
@@ -110,6 +112,9 @@ pub fn image(paths: &Paths, name: &str, contents: &Contents) -> Result<Image> {
         Contents::Probe | Contents::ProbeBroken => {
             command.arg("--svsm").arg(Program::Svsm.path(paths));
             command.arg("--guest").arg(Program::Probe.path(paths));
+        }
+        Contents::Svsm => {
+            command.arg("--svsm").arg(Program::Svsm.path(paths));
         }
         Contents::Linux(files) | Contents::LinuxKnownSeeds(files) => {
             command.arg("--svsm").arg(Program::Svsm.path(paths));

@@ -73,6 +73,8 @@ impl Program {
     ];
     /// What runs when an image is booted without confidential computing.
     pub const NATIVE: &'static [Program] = &[Program::NativeLoader, Program::Svsm, Program::Vtpm];
+    /// What runs when an image has no guest, on either platform.
+    pub const SVSM: &'static [Program] = &[Program::Machine, Program::NativeLoader, Program::Svsm];
     /// What runs when the conformance payload does.
     pub const CONFORMANCE: &'static [Program] = &[Program::Machine, Program::Conformance];
 

@@ -87,9 +87,9 @@ fn canary_problem(outcome: &Outcome) -> Option<String> {
 
 /// What every boot needs at hand.
 #[derive(Clone, Copy)]
-struct Boots<'a> {
-    paths: &'a Paths,
-    stage: &'a Stage,
+pub(super) struct Boots<'a> {
+    pub(super) paths: &'a Paths,
+    pub(super) stage: &'a Stage,
 }
 
 impl<'a> Boots<'a> {
@@ -114,7 +114,7 @@ impl<'a> Boots<'a> {
         }
     }
 
-    fn machine(
+    pub(super) fn machine(
         &self,
         programs: &'static [Program],
         image: &Path,
@@ -134,7 +134,7 @@ impl<'a> Boots<'a> {
         ))
     }
 
-    fn boot(&self, machine: &Machine, name: &str, seconds: u64) -> Result<Outcome> {
+    pub(super) fn boot(&self, machine: &Machine, name: &str, seconds: u64) -> Result<Outcome> {
         machine.run(
             self.paths,
             &Watch {

@@ -4,6 +4,7 @@ mod bad_images;
 mod bochs;
 mod boots;
 pub mod checks;
+mod cpus;
 mod fatal;
 mod isolation;
 mod madt;
@@ -76,6 +77,7 @@ pub fn test(paths: &Paths, options: &TestOptions) -> Result<ExitCode> {
     boots.extend(boots::steps(paths, &stage, options.long));
     boots.extend(native_loader::steps(paths, &stage));
     boots.extend(bochs::steps(paths, &stage));
+    boots.extend(cpus::steps(paths, &stage, options.long));
     boots.extend(tpm_guest::steps(paths, &stage, &options.tpm, options.long));
     boots.sort_by_key(|step| Reverse(step.slots));
     boots.retain(wanted);

@@ -33,6 +33,8 @@ pub struct Stage {
     pub probe: OnceLock<Image>,
     /// The probe's image with the broken service.
     pub broken: OnceLock<Image>,
+    /// The image without guest and services.
+    pub svsm: OnceLock<Image>,
     /// The conformance payload's image.
     pub conformance: OnceLock<Image>,
 }
@@ -68,6 +70,13 @@ pub fn prepare<'a>(paths: &'a Paths, stage: &'a Stage, options: &'a BootOptions)
             compile::bare_metal(paths, Program::CONFORMANCE)?;
             let image = build::image(paths, "conformance", &Contents::Conformance)?;
             let _ = stage.conformance.set(image);
+            Ok(passed())
+        }),
+        Step::new("image, SVSM", |_| {
+            compile::bare_metal(paths, Program::SVSM)?;
+            let image = build::image(paths, "svsm", &Contents::Svsm)?;
+            build::check(paths, &image.path)?;
+            let _ = stage.svsm.set(image);
             Ok(passed())
         }),
         Step::new("image, probe", |_| {
@@ -114,6 +123,7 @@ pub fn needs(boot: &Step, step: &Step) -> bool {
     let image = match boot.name.split([':', ',']).next() {
         Some("Linux" | "flipped byte") => "image, Linux",
         Some("probe" | "Bochs") => "image, probe",
+        Some("lying MADT" | "shuffled CPU starts") => "image, SVSM",
         Some("isolation") => "image, broken service",
         Some("TPM guest" | "vTPM guest" | "native loader") => "QEMU",
         _ => "image, conformance",
