@@ -23,10 +23,16 @@ const COMMAND: u16 = 0x43;
 const CONTROL: u16 = 0x61;
 /// Channel 2, both bytes, mode 0: the output rises when the count ends.
 const ONE_SHOT: u8 = 0xB0;
-/// How long is measured, in milliseconds.
-const MEASURE_MS: u64 = 10;
+/// Keeps channel 2's count for reading.
+const LATCH: u8 = 0x80;
+/// How long is measured, by the timer's count: 10 ms.
+const MEASURE_COUNT: u16 = (PIT_HZ / 100) as u16;
 /// Looks at the timer before it is given up.
-const ATTEMPTS: u32 = 200_000;
+const ATTEMPTS: u32 = 100_000;
+/// Readings of which the best is taken.
+const READINGS: u32 = 16;
+/// Measurements before the timer is given up.
+const TRIES: u32 = 5;
 
 /// Finds the rate. Which sources there are, and what each is worth: `docs/src/time.md`.
 pub fn init(features: SevFeatures) {
@@ -48,20 +54,54 @@ fn secure(features: SevFeatures) -> Option<(u64, Source)> {
     Some((clock::plausible(mhz * 1000)?, Source::SecureTsc))
 }
 
+/// Measures the rate. A host that is busy may stop this CPU at any point, for longer than the timer counts.
 fn measure() -> Option<u64> {
-    let count = (PIT_HZ * MEASURE_MS / 1000) as u16;
     let control = cpu::in8(CONTROL);
     cpu::out8(CONTROL, control & !3 | 1);
-    cpu::out8(COMMAND, ONE_SHOT);
-    cpu::out8(CHANNEL_2, count as u8);
-    cpu::out8(CHANNEL_2, (count >> 8) as u8);
-    let begun = cpu::tsc();
-    let ended = (0..ATTEMPTS).any(|_| cpu::in8(CONTROL) & 1 << 5 != 0);
-    let ticks = cpu::tsc().wrapping_sub(begun);
+    let rate = (0..TRIES).find_map(|_| measure_once());
     cpu::out8(CONTROL, control);
-    ended
-        .then(|| clock::plausible(ticks / MEASURE_MS))
-        .flatten()
+    rate
+}
+
+fn measure_once() -> Option<u64> {
+    cpu::out8(COMMAND, ONE_SHOT);
+    cpu::out8(CHANNEL_2, 0xFF);
+    cpu::out8(CHANNEL_2, 0xFF);
+    let stale = read().count;
+    (0..ATTEMPTS).find(|_| read().count < stale)?; // it counts
+    let first = read_well();
+    (0..ATTEMPTS).find(|_| first.count.wrapping_sub(read().count) >= MEASURE_COUNT)?;
+    let last = read_well();
+    let past_zero = cpu::in8(CONTROL) & 1 << 5 != 0;
+    let elapsed = u64::from(first.count.checked_sub(last.count)?);
+    let ticks = last.tsc.saturating_sub(first.tsc);
+    clock::plausible(ticks.saturating_mul(PIT_HZ).checked_div(elapsed)? / 1000)
+        .filter(|_| !past_zero)
+}
+
+/// The timer's count, and when it was that.
+struct Reading {
+    count: u16,
+    tsc: u64,
+    /// How much later it may have been.
+    doubt: u64,
+}
+
+fn read() -> Reading {
+    let tsc = cpu::tsc();
+    cpu::out8(COMMAND, LATCH);
+    let doubt = cpu::tsc().saturating_sub(tsc);
+    let low = cpu::in8(CHANNEL_2);
+    let count = u16::from_le_bytes([low, cpu::in8(CHANNEL_2)]);
+    Reading { count, tsc, doubt }
+}
+
+/// The one of some readings that is least in doubt.
+fn read_well() -> Reading {
+    (0..READINGS).fold(read(), |best, _| {
+        let next = read();
+        if next.doubt < best.doubt { next } else { best }
+    })
 }
 
 /// Ticks in so many milliseconds.
