@@ -20,12 +20,15 @@ const SPURIOUS_VECTOR: u32 = 0xF0;
 const COMMAND: u32 = 0x300;
 const COMMAND_HIGH: u32 = 0x310;
 const LVT_TIMER: u32 = 0x320;
+/// Inputs that firmware connects to the PC's interrupt controllers and to NMI.
+const LVT_INPUTS: [u32; 2] = [0x350, 0x360];
 const INITIAL_COUNT: u32 = 0x380;
 const CURRENT_COUNT: u32 = 0x390;
 const DIVIDE: u32 = 0x3E0;
 
 /// The APIC is on.
 const ON: u32 = 1 << 8;
+const MASKED: u32 = 1 << 16;
 const DIVIDE_BY_1: u32 = 0b1011;
 /// In the interrupt command: delivery modes, asserted, all but this CPU, not yet sent.
 const NMI: u32 = 0b100 << 8;
@@ -101,6 +104,9 @@ pub fn init() -> PlatformResult<()> {
     apic.write(SPURIOUS_VECTOR, ON | SPURIOUS as u32);
     apic.write(DIVIDE, DIVIDE_BY_1);
     apic.write(LVT_TIMER, TIMER as u32);
+    for input in LVT_INPUTS {
+        apic.write(input, MASKED);
+    }
     Ok(())
 }
 
@@ -136,6 +142,15 @@ pub fn set_timer(nanoseconds: u64) {
 pub fn end_of_interrupt() {
     if let Some(apic) = APIC.get() {
         apic.write(EOI, 0);
+    }
+}
+
+/// Whether commands can be sent to this ID. The older kind of APIC has 8 bits for it, and takes 255 for everybody.
+pub fn reaches(apic_id: u32) -> bool {
+    match APIC.get() {
+        Some(Apic::X2) => apic_id != u32::MAX,
+        Some(Apic::Page(_)) => apic_id < 255,
+        None => false,
     }
 }
 

@@ -39,6 +39,9 @@ const EXIT_PORT: u16 = 0xF4;
 const BOCHS_PORT: u16 = 0x8900;
 const BOCHS_WORD: &[u8] = b"Shutdown";
 
+/// Mask registers of the two 8259s.
+const INTERRUPT_MASKS: [u16; 2] = [0x21, 0xA1];
+
 /// RFLAGS.IF: a service's timer is an interrupt.
 const INTERRUPTS: u64 = 1 << 9;
 
@@ -64,6 +67,10 @@ const NO_GUEST: PlatformError = PlatformError {
 impl Platform for Native {
     fn connect(&self, _c_bit: u32) -> PlatformResult<Connection> {
         serial::init();
+        // The PC's interrupt controllers: firmware leaves them on, with vectors that are exceptions here.
+        for port in INTERRUPT_MASKS {
+            cpu::out8(port, 0xFF);
+        }
         let page = mm::allocate_slice(1, |_| CpuidPage::new_zeroed())?;
         let page = &mut page[0];
         let hypervisor = cpu::cpuid(1, 0).ecx & 1 << 31 != 0;
@@ -131,6 +138,12 @@ impl Platform for Native {
         start: &'static ApStart,
         _: SevFeatures,
     ) -> PlatformResult<()> {
+        if !apic::reaches(apic_id) {
+            return Err(PlatformError {
+                reason: Reason::Madt,
+                detail: Detail::Value("without x2APIC there is no way to APIC ID", apic_id.into()),
+            });
+        }
         if !add_ap_start(apic_id, start) {
             return Err(mm::OutOfMemory.into());
         }
