@@ -9,12 +9,14 @@ use anyhow::{Context, Result, bail};
 use boot_abi::layout;
 use clap::Args;
 
+use crate::boot_bench::{self, Boot};
 use crate::build::{self, Contents, Image, LinuxFiles};
-use crate::cli::Size;
+use crate::cli::{Platform, Size};
 use crate::compile::{self, Program};
 use crate::elf;
-use crate::figures::{Figure, json, publish, table};
+use crate::figures::{Figure, Times, json, publish, table};
 use crate::guest;
+use crate::native;
 use crate::paths::Paths;
 use crate::qemu::{self, Machine};
 use crate::report;
@@ -37,29 +39,6 @@ pub struct BenchOptions {
     qemu: Option<PathBuf>,
 }
 
-/// Times of several boots, in seconds, ascending.
-struct Times(Vec<f64>);
-
-impl Times {
-    fn new(mut seconds: Vec<f64>) -> Times {
-        seconds.sort_by(f64::total_cmp);
-        Times(seconds)
-    }
-
-    fn min(&self) -> f64 {
-        self.0.first().copied().unwrap_or(f64::NAN)
-    }
-
-    fn median(&self) -> f64 {
-        let count = self.0.len();
-        match self.0.get(count / 2) {
-            Some(middle) if count % 2 == 1 => *middle,
-            Some(middle) => (middle + self.0[count / 2 - 1]) / 2.0,
-            None => f64::NAN,
-        }
-    }
-}
-
 /// `cargo xtask bench`.
 pub fn bench(paths: &Paths, options: &BenchOptions) -> Result<ExitCode> {
     let qemu = qemu::program(paths, options.qemu.as_deref())?;
@@ -74,6 +53,7 @@ pub fn bench(paths: &Paths, options: &BenchOptions) -> Result<ExitCode> {
     let mut under = Vec::new();
     let mut svsm = Vec::new();
     let mut used = None;
+    let mut native = Vec::new();
     let progress = Progress::start("booting");
     for run in 1..=options.runs {
         // In turn, so that a machine that gets busier does so for both.
@@ -87,10 +67,13 @@ pub fn bench(paths: &Paths, options: &BenchOptions) -> Result<ExitCode> {
         let outcome = bench.boot("bench-svsm", bench.snp(&files, &linux), Some(&linux))?;
         under.push(to_init(&outcome)?);
         svsm.extend(svsm_boot(&outcome));
-        used = used.or_else(|| memory_used(&outcome));
+        used = used.or_else(|| native::used(&outcome.line(native::READY)?.text));
+        progress.detail(&format!("native, {run} of {}", options.runs));
+        native.push(bench.native(&probe)?);
     }
     progress.quiet();
     let mut figures = figures(paths, (&plain, &under, &svsm), used, &probe)?;
+    figures.extend(native_figures(&native));
     figures.extend(vtpm_bench::measure(paths, &bench.qemu, false)?.figures());
     let title = format!(
         "QEMU {version} (TCG), {} vCPUs, {} MiB, {} boots of each kind",
@@ -143,6 +126,13 @@ impl Bench<'_> {
         }
     }
 
+    fn native(&self, image: &Image) -> Result<Boot> {
+        let size = (self.options.size.cpus, self.options.size.memory);
+        let qemu = self.qemu.clone();
+        let machine = boot_bench::machine(self.paths, qemu, image, Platform::Native, size)?;
+        boot_bench::boot(self.paths, &machine, Platform::Native)
+    }
+
     fn boot(&self, name: &str, payload: qemu::Payload, image: Option<&Image>) -> Result<Outcome> {
         let machine = Machine::new(
             self.qemu.clone(),
@@ -168,6 +158,38 @@ impl Bench<'_> {
     }
 }
 
+/// The same figures for the native platform, where there is no guest to enter. The image is the same.
+fn native_figures(boots: &[Boot]) -> Vec<Figure> {
+    let times = |time: fn(&Boot) -> f64| Times::new(boots.iter().map(time).collect());
+    let figure = |key, name, value, unit| Figure {
+        key,
+        name,
+        value,
+        unit,
+        limit: "",
+    };
+    vec![
+        figure(
+            "native_ready",
+            "native: QEMU's start to the SVSM's ready line, median",
+            times(|boot| boot.ready).median(),
+            "s",
+        ),
+        figure(
+            "native_boot",
+            "native: SVSM's first line to ready line, median",
+            times(|boot| boot.ready - boot.entry).median() * 1000.0,
+            "ms",
+        ),
+        figure(
+            "native_used",
+            "native: of the reserved memory in use when ready",
+            boots.first().map_or(f64::NAN, |boot| boot.used),
+            "KiB",
+        ),
+    ]
+}
+
 /// Seconds from QEMU's start to the guest's first process.
 fn to_init(outcome: &Outcome) -> Result<f64> {
     Ok(outcome
@@ -182,17 +204,6 @@ fn svsm_boot(outcome: &Outcome) -> Option<f64> {
     let entered = outcome.line("svsm: guest: starting")?.at;
     let began = outcome.line("svsm: ")?.at;
     Some(entered.saturating_sub(began).as_secs_f64())
-}
-
-/// KiB that the SVSM says it uses when it is ready: `… 436 KiB of 8192 KiB used …`.
-fn memory_used(outcome: &Outcome) -> Option<f64> {
-    let line = &outcome.line("svsm: ready")?.text;
-    line.split(" KiB of ")
-        .next()?
-        .rsplit(' ')
-        .next()?
-        .parse()
-        .ok()
 }
 
 fn figures(
@@ -322,16 +333,4 @@ fn figures(
         ),
     ]);
     Ok(figures)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_of_an_even_count_is_between_the_two_in_the_middle() {
-        assert_eq!(Times::new(vec![4.0, 1.0, 3.0, 2.0]).median(), 2.5);
-        assert_eq!(Times::new(vec![3.0, 1.0, 2.0]).median(), 2.0);
-        assert_eq!(Times::new(vec![3.0, 1.0, 2.0]).min(), 1.0);
-    }
 }

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use snp_model::trace::Filter;
 
 use crate::paths::Paths;
-use crate::{bench, build, run, test, tpm_bench, vtpm_bench};
+use crate::{bench, boot_bench, build, run, test, tpm_bench, vtpm_bench};
 
 /// Builds, starts, tests and measures the Macadamia SVSM.
 #[derive(Parser)]
@@ -60,6 +60,7 @@ Linux is booted under the SVSM and in plain QEMU in turn, with the same kernel,
 RAM disk and command line. The table is also written to target/macadamia/bench,
 as Markdown and JSON.
 
+`cargo xtask bench boot` measures how long the SVSM takes to be ready.
 `cargo xtask bench vtpm` measures the vTPM alone, and more of it.
 `cargo xtask bench tpm` measures the TPM engine against libtpms instead.")]
     #[command(args_conflicts_with_subcommands = true)]
@@ -85,6 +86,8 @@ rust-src, else from the folder that MACADAMIA_RUST_SRC names (an unpacked
 /// What can be measured besides boots.
 #[derive(Subcommand)]
 enum OtherBench {
+    /// Measure how long the SVSM takes to be ready, against vCPUs and memory, on both platforms, and plot it
+    Boot(boot_bench::BootBenchOptions),
     /// Measure TPM commands on our engine and on libtpms, with the same bytes
     Tpm(tpm_bench::TpmBenchOptions),
     /// Measure what calls to the SVSM and commands of its vTPM cost, in instructions
@@ -130,6 +133,7 @@ impl Cli {
             Command::Test(options) => test::test(&paths, &options),
             Command::Bench { boots, other } => match other {
                 None => bench::bench(&paths, &boots),
+                Some(OtherBench::Boot(options)) => boot_bench::bench(&paths, &options),
                 Some(OtherBench::Tpm(options)) => tpm_bench::bench(&paths, &options),
                 Some(OtherBench::Vtpm(options)) => vtpm_bench::bench(&paths, &options),
             },

@@ -68,3 +68,46 @@ fn number(value: f64) -> String {
         format!("{value:.2}")
     }
 }
+
+/// Times of several boots, in seconds, ascending.
+pub struct Times(Vec<f64>);
+
+impl Times {
+    /// Of measurements in any order.
+    pub fn new(mut seconds: Vec<f64>) -> Times {
+        seconds.sort_by(f64::total_cmp);
+        Times(seconds)
+    }
+
+    /// The shortest.
+    pub fn min(&self) -> f64 {
+        self.0.first().copied().unwrap_or(f64::NAN)
+    }
+
+    /// The longest.
+    pub fn max(&self) -> f64 {
+        self.0.last().copied().unwrap_or(f64::NAN)
+    }
+
+    /// The one in the middle.
+    pub fn median(&self) -> f64 {
+        let count = self.0.len();
+        match self.0.get(count / 2) {
+            Some(middle) if count % 2 == 1 => *middle,
+            Some(middle) => (middle + self.0[count / 2 - 1]) / 2.0,
+            None => f64::NAN,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_count_is_between_the_two_in_the_middle() {
+        assert_eq!(Times::new(vec![4.0, 1.0, 3.0, 2.0]).median(), 2.5);
+        assert_eq!(Times::new(vec![3.0, 1.0, 2.0]).median(), 2.0);
+        assert_eq!(Times::new(vec![3.0, 1.0, 2.0]).min(), 1.0);
+    }
+}

@@ -4,6 +4,7 @@
 mod apt;
 mod bench;
 mod bochs;
+mod boot_bench;
 mod build;
 mod cli;
 mod compile;
@@ -18,6 +19,7 @@ mod monitor;
 mod native;
 mod packages;
 mod paths;
+mod plot;
 mod process;
 mod qemu;
 mod report;

@@ -40,6 +40,11 @@ pub fn problem(outcome: &Outcome, cpus: u32) -> Option<String> {
 
 /// The same where that end is `wanted`.
 pub fn problem_with_end(outcome: &Outcome, cpus: u32, wanted: End) -> Option<String> {
+    ready_problem(outcome, cpus).or_else(|| (outcome.end != wanted).then(|| end(outcome.end)))
+}
+
+/// Why the SVSM did not come up with all processors, if it did not; on either platform.
+pub fn ready_problem(outcome: &Outcome, cpus: u32) -> Option<String> {
     let fatal = |line: &&Line| {
         ["svsm: fatal: ", "loader: fatal: "]
             .iter()
@@ -54,10 +59,7 @@ pub fn problem_with_end(outcome: &Outcome, cpus: u32, wanted: End) -> Option<Str
             end(outcome.end)
         ));
     };
-    if online(&ready.text) != Some(cpus) {
-        return Some(format!("not {cpus} processors: {:?}", ready.text));
-    }
-    (outcome.end != wanted).then(|| end(outcome.end))
+    (online(&ready.text) != Some(cpus)).then(|| format!("not {cpus} processors: {:?}", ready.text))
 }
 
 /// QEMU's status when the SVSM ends a native boot for this reason.
@@ -94,14 +96,27 @@ pub fn online(ready: &str) -> Option<u32> {
         .ok()
 }
 
+/// KiB in use in the same line: `…, 3412 KiB of 8192 KiB used`.
+pub fn used(ready: &str) -> Option<f64> {
+    ready
+        .split(" KiB of ")
+        .next()?
+        .rsplit(' ')
+        .next()?
+        .parse()
+        .ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn processors_are_in_the_ready_line() {
+    fn processors_and_memory_are_in_the_ready_line() {
         assert_eq!(online("svsm: ready: 16 vCPUs, 983 MiB guest RAM"), Some(16));
         assert_eq!(online("svsm: ready: many"), None);
+        let memory = "svsm: ready: 2 vCPUs, 1015 MiB guest RAM, 3412 KiB of 8192 KiB used";
+        assert_eq!(used(memory), Some(3412.0));
     }
 
     #[test]

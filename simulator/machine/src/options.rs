@@ -1,6 +1,6 @@
 //! Run-time options, from `-append`.
 
-use crate::{acpi, calls, memory, say, starts, trace, watch};
+use crate::{acpi, calls, memory, platform, say, starts, trace, watch};
 use core::sync::atomic::{AtomicBool, Ordering};
 use snp_model::trace::{Filter, OptionError, options};
 
@@ -39,6 +39,7 @@ pub fn parse(line: &str) {
                 Ok(seed) => starts::delay(seed),
                 Err(error) => say!("{error}"),
             },
+            ("without", Some("nx")) => platform::hide_nx(),
             ("watch", Some(list)) => {
                 if let Err(range) = watch::set(list) {
                     say!(

@@ -7,6 +7,7 @@ use crate::diagnosis::stop_without_vcpu;
 use crate::exit_status::ExitStatus;
 use crate::{GEOMETRY, say};
 use boot_info::StartInfo;
+use core::sync::atomic::{AtomicBool, Ordering};
 use snp_abi::cpuid::CpuidPage;
 use snp_model::cpuid::{self, Config, Leaf};
 use zerocopy::FromZeros;
@@ -34,6 +35,15 @@ pub fn signature() -> u32 {
         .map_or(0, |entry| entry.eax.get())
 }
 
+/// Set when the guest is not to be told of no-execute pages.
+static NX_IS_HIDDEN: AtomicBool = AtomicBool::new(false);
+
+/// Takes no-execute pages out of what the guest is told. Other features go by QEMU's option `-cpu`; this one the machine itself
+/// cannot do without.
+pub fn hide_nx() {
+    NX_IS_HIDDEN.store(true, Ordering::Relaxed);
+}
+
 /// Fixes the platform once all processors are up.
 pub fn init(processors: usize) {
     let mut page = CpuidPage::new_zeroed();
@@ -49,6 +59,9 @@ pub fn init(processors: usize) {
     };
     if let Err(error) = cpuid::build_page(&mut page, &config, host) {
         stop_without_vcpu(ExitStatus::BadPlatform, format_args!("{error}"));
+    }
+    if NX_IS_HIDDEN.load(Ordering::Relaxed) {
+        cpuid::hide_nx(&mut page);
     }
     PLATFORM.set(Platform {
         processors,

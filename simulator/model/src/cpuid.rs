@@ -16,7 +16,7 @@ mod filter;
 
 use snp_abi::cpuid::CpuidPage;
 
-pub use build::build_page;
+pub use build::{build_page, hide_nx};
 
 /// One leaf's result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -176,7 +176,10 @@ fn complaint(errors: &str) -> Option<String> {
         Some((program, rest)) if !program.contains(' ') => rest,
         _ => line,
     };
-    Some(line.trim_start_matches("error: ").trim().to_owned())
+    Some(format!(
+        "QEMU says: {}",
+        line.trim_start_matches("error: ").trim()
+    ))
 }
 
 /// Firmware of 64 KiB at the end of the first 4 GiB, with the guest in its last 256 bytes.

@@ -16,7 +16,7 @@ use crate::monitor::Monitor;
 use crate::paths::Paths;
 use crate::watch::{End, Follower, Line, Logs, Outcome, Watch, end_of};
 
-pub use accel::{Accel, Accelerator, Needs};
+pub use accel::{Accel, Accelerator, Needs, probe};
 pub use program::{NEWER, loads_igvm, program, version};
 
 /// What is started.

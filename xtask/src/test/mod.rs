@@ -8,7 +8,9 @@ mod cpus;
 mod fatal;
 mod isolation;
 mod madt;
+mod native;
 mod native_loader;
+mod policy;
 mod runner;
 mod secrets;
 mod stage;
@@ -78,6 +80,8 @@ pub fn test(paths: &Paths, options: &TestOptions) -> Result<ExitCode> {
     boots.extend(native_loader::steps(paths, &stage));
     boots.extend(bochs::steps(paths, &stage));
     boots.extend(cpus::steps(paths, &stage, options.long));
+    boots.extend(native::steps(paths, &stage, options.long));
+    boots.extend(policy::steps(paths, &stage));
     boots.extend(tpm_guest::steps(paths, &stage, &options.tpm, options.long));
     boots.sort_by_key(|step| Reverse(step.slots));
     boots.retain(wanted);

@@ -81,6 +81,7 @@ pub fn prepare<'a>(paths: &'a Paths, stage: &'a Stage, options: &'a BootOptions)
         }),
         Step::new("image, probe", |_| {
             compile::bare_metal(paths, Program::PROBE)?;
+            compile::bare_metal(paths, &[Program::NativeLoader])?;
             let image = build::image(paths, "probe", &Contents::Probe)?;
             build::check(paths, &image.path)?;
             let bytes = fs::metadata(&image.path)?.len();
@@ -122,7 +123,7 @@ pub fn prepare<'a>(paths: &'a Paths, stage: &'a Stage, options: &'a BootOptions)
 pub fn needs(boot: &Step, step: &Step) -> bool {
     let image = match boot.name.split([':', ',']).next() {
         Some("Linux" | "flipped byte") => "image, Linux",
-        Some("probe" | "Bochs") => "image, probe",
+        Some("probe" | "native" | "policy" | "Bochs") => "image, probe",
         Some("lying MADT" | "shuffled CPU starts") => "image, SVSM",
         Some("isolation") => "image, broken service",
         Some("TPM guest" | "vTPM guest" | "native loader") => "QEMU",

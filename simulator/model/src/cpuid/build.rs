@@ -29,6 +29,15 @@ pub fn build_page(
     .build()
 }
 
+/// Takes NX out of a page, as if the processor lacked it.
+pub fn hide_nx(page: &mut CpuidPage) {
+    for entry in &mut page.entries {
+        if entry.eax_in.get() == 0x8000_0001 {
+            entry.edx.set(entry.edx.get() & !NX);
+        }
+    }
+}
+
 struct Builder<'a, H> {
     page: &'a mut CpuidPage,
     config: &'a Config,

@@ -351,3 +351,14 @@ fn the_size_of_the_state_follows_xcr0() {
         assert_eq!(answer(&page, &asker, 0xD, 1).ebx, size);
     }
 }
+
+#[test]
+fn a_processor_without_nx_can_be_shown() {
+    let mut page = page(CONFIG, everything);
+    let nx = |page: &CpuidPage| find(page, 0x8000_0001, 0).edx & 1 << 20;
+    assert_ne!(nx(&page), 0);
+    let before = find(&page, 0x8000_0001, 0);
+    hide_nx(&mut page);
+    assert_eq!(nx(&page), 0);
+    assert_eq!(find(&page, 0x8000_0001, 0).edx | 1 << 20, before.edx);
+}
