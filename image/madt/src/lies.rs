@@ -169,7 +169,8 @@ impl Lies {
 
     /// What the host says instead of `truth`; `boot` is the boot processor's APIC ID.
     pub fn change(&self, truth: Madt, boot: u32) -> Answer {
-        let count = truth.processors().count() as u32;
+        let usable = |p: &Processor| p.flags & ENABLED != 0;
+        let count = truth.processors().filter(usable).count() as u32;
         let mut madt = truth;
         let mut answer = Answer {
             table: Vec::new(),
