@@ -9,7 +9,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-#[cfg(any(test, loom))]
+#[cfg(any(test, loom, feature = "fake-machine"))]
 extern crate std;
 
 pub mod boot_params;

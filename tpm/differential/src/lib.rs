@@ -13,10 +13,11 @@ pub mod crypto;
 pub mod exceptions;
 pub mod fuzz;
 pub mod mutate;
-pub mod rng;
 pub mod run;
 pub mod scenario;
 pub mod shape;
 pub mod side;
 pub mod step;
 pub mod swtpm;
+
+pub use seeded_rng as rng;

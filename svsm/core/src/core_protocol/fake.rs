@@ -1,5 +1,6 @@
 //! A machine for tests: memory with an RMP that follows the rules of PVALIDATE and RMPADJUST (APM vol. 3), and a host
-//! that can break its promises.
+//! that can break its promises. Contents are made when they are first looked at, so that a machine costs little: the
+//! fuzzer makes one per input.
 
 use crate::machine::{GuestMemory, MemoryFault, PageOpError, PageOps, Validation};
 use crate::vcpu::VmsaAccess;
@@ -12,20 +13,40 @@ use std::vec::Vec;
 /// Pages of the fake machine.
 pub const PAGES: u64 = 0x1400;
 
-#[derive(Clone)]
+/// A page's entry in the RMP, and what is in it.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Page {
+    /// The guest's.
     pub assigned: bool,
+    /// By PVALIDATE.
     pub validated: bool,
     /// Part of a 2 MiB RMP entry.
     pub large: bool,
+    /// Marked as a VMSA by RMPADJUST.
     pub vmsa: bool,
     /// A vCPU runs this VMSA.
     pub running: bool,
+    /// By VMPL.
     pub permissions: [RmpPermissions; 4],
+    /// Its contents; empty until they are first looked at, when they become garbage.
     pub bytes: Vec<u8>,
 }
 
+impl Page {
+    fn with_bytes(&mut self) -> &mut Page {
+        if self.bytes.is_empty() {
+            self.bytes = vec![GARBAGE; PAGE_SIZE as usize];
+        }
+        self
+    }
+}
+
+/// What is in a page that nobody has written to.
+const GARBAGE: u8 = 0xA5;
+
+/// The machine.
 pub struct Fake {
+    /// By page number.
     pub pages: RefCell<Vec<Page>>,
     /// RMPADJUST and PVALIDATE executed so far.
     pub operations: Cell<u64>,
@@ -33,7 +54,14 @@ pub struct Fake {
     pub split_after: Cell<u64>,
     /// The host takes all pages away after this many operations.
     pub steal_after: Cell<u64>,
+    /// TLB flushes so far.
     pub flushes: Cell<u32>,
+}
+
+impl Default for Fake {
+    fn default() -> Self {
+        Fake::new()
+    }
 }
 
 impl Fake {
@@ -51,7 +79,7 @@ impl Fake {
                 RmpPermissions::empty(),
                 RmpPermissions::empty(),
             ],
-            bytes: vec![0xA5; 4096],
+            bytes: Vec::new(),
         };
         Fake {
             pages: RefCell::new((0..PAGES).map(page).collect()),
@@ -62,14 +90,19 @@ impl Fake {
         }
     }
 
+    /// A copy of a page.
     pub fn page(&self, gpa: u64) -> Page {
-        self.pages.borrow()[(gpa / PAGE_SIZE) as usize].clone()
+        let mut page = self.pages.borrow()[(gpa / PAGE_SIZE) as usize].clone();
+        page.with_bytes();
+        page
     }
 
+    /// Changes a page.
     pub fn with_page(&self, gpa: u64, change: impl FnOnce(&mut Page)) {
-        change(&mut self.pages.borrow_mut()[(gpa / PAGE_SIZE) as usize]);
+        change(self.pages.borrow_mut()[(gpa / PAGE_SIZE) as usize].with_bytes());
     }
 
+    /// Writes a number, validated or not.
     pub fn put_u64(&self, gpa: u64, value: u64) {
         self.with_page(gpa, |page| {
             let at = (gpa % PAGE_SIZE) as usize;
@@ -78,16 +111,17 @@ impl Fake {
     }
 
     fn step(&self) {
-        self.operations.set(self.operations.get() + 1);
-        let done = self.operations.get();
+        let done = self.operations.get() + 1;
+        self.operations.set(done);
+        let due = |after: &Cell<u64>| done > after.get() && after.replace(u64::MAX) < done;
+        let (split, steal) = (due(&self.split_after), due(&self.steal_after));
+        if !split && !steal {
+            return;
+        }
         for page in self.pages.borrow_mut().iter_mut() {
-            if done > self.split_after.get() {
-                page.large = false;
-            }
-            if done > self.steal_after.get() {
-                page.assigned = false;
-                page.validated = false;
-            }
+            page.large &= !split;
+            page.assigned &= !steal;
+            page.validated &= !steal;
         }
     }
 
@@ -140,14 +174,17 @@ impl GuestMemory for Fake {
     fn read(&self, gpa: u64, buffer: &mut [u8]) -> Result<(), MemoryFault> {
         let page = self.access(gpa, buffer.len())?;
         let at = (gpa % PAGE_SIZE) as usize;
-        buffer.copy_from_slice(&self.pages.borrow()[page].bytes[at..at + buffer.len()]);
+        buffer.copy_from_slice(
+            &self.pages.borrow_mut()[page].with_bytes().bytes[at..at + buffer.len()],
+        );
         Ok(())
     }
 
     fn write(&self, gpa: u64, bytes: &[u8]) -> Result<(), MemoryFault> {
         let page = self.access(gpa, bytes.len())?;
         let at = (gpa % PAGE_SIZE) as usize;
-        self.pages.borrow_mut()[page].bytes[at..at + bytes.len()].copy_from_slice(bytes);
+        self.pages.borrow_mut()[page].with_bytes().bytes[at..at + bytes.len()]
+            .copy_from_slice(bytes);
         Ok(())
     }
 

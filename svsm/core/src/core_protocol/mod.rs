@@ -8,8 +8,8 @@ mod memory;
 mod pvalidate;
 mod vcpu;
 
-#[cfg(all(test, not(loom)))]
-pub(crate) mod fake;
+#[cfg(all(any(test, feature = "fake-machine"), not(loom)))]
+pub mod fake;
 #[cfg(all(test, not(loom)))]
 mod tests;
 

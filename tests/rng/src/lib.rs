@@ -1,4 +1,5 @@
 //! Random numbers that are the same for the same seed for ever.
+#![forbid(unsafe_code)]
 
 /// A generator (SplitMix64).
 #[derive(Clone, Debug)]
