@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use snp_model::trace::Filter;
 
 use crate::paths::Paths;
-use crate::{bench, boot_bench, build, run, test, tpm_bench, vtpm_bench};
+use crate::{bench, boot_bench, build, fuzz, run, test, tpm_bench, vtpm_bench};
 
 /// Builds, starts, tests and measures the Macadamia SVSM.
 #[derive(Parser)]
@@ -70,6 +70,16 @@ as Markdown and JSON.
         #[command(subcommand)]
         other: Option<OtherBench>,
     },
+    /// Fuzz everything that parses foreign bytes, guided by coverage
+    #[command(after_help = "\
+First the corpus (tests/fuzz/corpus), then the time given for each parser. An
+input that fails is made smaller and written to a file, and a line says how to
+run it again.
+
+Examples:
+  cargo xtask fuzz --target igvm --seconds 600 --seed 7
+  cargo xtask fuzz --target igvm --replay FILE")]
+    Fuzz(fuzz::FuzzOptions),
     /// Build everything that boots, and the IGVM images without Linux
     #[command(after_help = "\
 The bare-metal crates need `core` for x86_64-unknown-none. xtask takes it from
@@ -137,6 +147,7 @@ impl Cli {
                 Some(OtherBench::Tpm(options)) => tpm_bench::bench(&paths, &options),
                 Some(OtherBench::Vtpm(options)) => vtpm_bench::bench(&paths, &options),
             },
+            Command::Fuzz(options) => fuzz::fuzz(&paths, &options),
             Command::Build => build::build(&paths).map(|()| ExitCode::SUCCESS),
             Command::Image(guest) => run::image(&paths, &guest).map(|()| ExitCode::SUCCESS),
             Command::Clean => build::clean(&paths).map(|()| ExitCode::SUCCESS),

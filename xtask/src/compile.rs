@@ -165,18 +165,20 @@ pub fn host_binary(paths: &Paths, package: &str, name: &str, what: &str) -> Resu
     Ok(path)
 }
 
+/// The host, for builds with flags that are not for build scripts and procedural macros.
+pub const HOST: &str = "x86_64-unknown-linux-gnu";
+
 /// Builds a program for a guest of another distribution: with the C library in it. Says where it is.
 pub fn static_program(paths: &Paths, name: &str, what: &str) -> Result<PathBuf> {
-    const GUEST: &str = "x86_64-unknown-linux-gnu";
     let folder = paths.cache.join("static");
     let mut cargo = cargo(paths, "build");
     cargo
-        .args(["--package", name, "--target", GUEST])
+        .args(["--package", name, "--target", HOST])
         .env("CARGO_TARGET_DIR", &folder)
         .env("RUSTFLAGS", "-Ctarget-feature=+crt-static -Cstrip=symbols")
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
     run_cargo(&mut cargo, what)?;
-    Ok(folder.join(GUEST).join("debug").join(name))
+    Ok(folder.join(HOST).join("debug").join(name))
 }
 
 /// Cargo, as this xtask was started by.

@@ -11,6 +11,7 @@ mod compile;
 mod cpio;
 mod elf;
 mod figures;
+mod fuzz;
 mod guest;
 mod host;
 mod kernel;

@@ -86,11 +86,9 @@ impl<'a> Fuzzer<'a> {
         let start = Instant::now();
         let end = start + self.settings.time;
         // Each target gets numbers of its own.
-        let stream = self
-            .target
-            .name
-            .bytes()
-            .fold(0, |sum, byte| sum * 31 + u64::from(byte));
+        let stream = self.target.name.bytes().fold(0u64, |stream, byte| {
+            stream.wrapping_mul(31).wrapping_add(byte.into())
+        });
         let mut rng = Rng::new(self.settings.seed, stream);
         if self.inputs.is_empty() {
             self.inputs.push(Vec::new());

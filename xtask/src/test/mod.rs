@@ -6,6 +6,7 @@ mod boots;
 pub mod checks;
 mod cpus;
 mod fatal;
+mod fuzz;
 mod isolation;
 mod madt;
 mod native;
@@ -72,6 +73,7 @@ pub fn test(paths: &Paths, options: &TestOptions) -> Result<ExitCode> {
     flows.retain(wanted);
     let mut compare = tpm_compare::steps(paths, options.long);
     compare.push(madt::step(paths));
+    compare.extend(fuzz::steps(paths, options.long));
     compare.retain(wanted);
     let stage = stage::Stage::default();
     // What needs all processors first, then the longest, so that the rest goes on beside it.

@@ -1,6 +1,8 @@
-//! What the boot stub makes of the memory map and of a kernel.
+//! What the boot stub makes of the memory map and of a kernel, and what kernels are told by whoever started them.
 
 use boot_abi::layout;
+use boot_info::acpi::{MAX_TABLE, find};
+use boot_info::{MAX_RANGES, MULTIBOOT2_MAGIC, Memory, StartInfo};
 use shim_core::boot_params::{BootParams, SIZE, check_cmdline};
 use shim_core::bzimage::{self, HEADER_LIMIT, HEADER_START};
 use shim_core::e820::{self, Kind};
@@ -10,7 +12,7 @@ use shim_core::range::{PAGE, Range, RangeSet};
 use shim_core::validation;
 use svsm_core::memory_map::RamMap;
 
-use super::put;
+use super::{put, u32_at};
 use crate::target::{Outcome, Target};
 
 const REGION: Range = Range::new(layout::GUEST_BASE, layout::GUEST_BASE + layout::GUEST_SIZE);
@@ -145,4 +147,74 @@ fn run_kernel(input: &[u8]) -> Outcome {
     .to_page();
     assert!(page.len() == SIZE && page[HEADER_START + 0x11..][..4] == *b"HdrS");
     Outcome::new(place.is_ok(), (place.map_or(0, |place| place.start), page))
+}
+
+/// Where the start information is: its high bit chooses multiboot 2; then memory from address 0.
+pub const START_INFO: Target = Target {
+    words: &[
+        &[0x78, 0x45, 0x6E, 0x33, 1, 0, 0, 0],
+        b"RSD PTR ",
+        b"RSDT",
+        b"XSDT",
+        b"APIC",
+        &[6, 0, 0, 0],
+        &[1, 0, 0, 0, 0, 0, 0, 0],
+    ],
+    ..Target::new("start-info", 0x1000, run_start_info)
+};
+
+struct Low<'a>(&'a [u8]);
+
+impl Memory for Low<'_> {
+    fn read(&self, at: u64, to: &mut [u8]) -> Option<()> {
+        let at = usize::try_from(at).ok()?;
+        to.copy_from_slice(self.0.get(at..at.checked_add(to.len())?)?);
+        Some(())
+    }
+}
+
+fn run_start_info(input: &[u8]) -> Outcome {
+    let Some((place, memory)) = input.split_first_chunk() else {
+        return Outcome::new(false, 0);
+    };
+    let place = u16::from_le_bytes(*place);
+    let magic = if place >> 15 != 0 {
+        MULTIBOOT2_MAGIC
+    } else {
+        0
+    };
+    let low = Low(memory);
+    let info = match StartInfo::read(&low, magic, u64::from(place & 0x7FFF)) {
+        Ok(info) => info,
+        Err(error) => return Outcome::new(false, error.to_string()),
+    };
+    assert!(info.ranges().len() <= MAX_RANGES);
+    let ram = info.ram();
+    assert!(ram.windows(2).all(|pair| pair[0].1 <= pair[1].0));
+    for (start, end) in &ram {
+        assert!(start < end && (start | end) % PAGE == 0);
+        // Nothing of it is said to be anything else.
+        let others = info
+            .ranges()
+            .iter()
+            .filter(|range| !range.ram && range.start < range.end);
+        assert!(
+            others
+                .clone()
+                .all(|other| *end <= other.start || other.end <= *start)
+        );
+    }
+    let table = find(&low, info.rsdp, *b"APIC");
+    if let Ok(table) = table {
+        assert!((36..=MAX_TABLE).contains(&table.length));
+        assert_eq!(
+            u32_at(memory, table.at as usize),
+            u32::from_le_bytes(*b"APIC")
+        );
+    }
+    let text = (
+        info.command_line().to_owned(),
+        table.map_err(|error| error.to_string()).is_ok(),
+    );
+    Outcome::new(true, (ram, info.module, text))
 }

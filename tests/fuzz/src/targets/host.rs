@@ -6,18 +6,19 @@ use snp_abi::cpuid::CpuidPage;
 use snp_model::cpuid::{Asker, answer};
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
-use svsm_core::cpuid::{CpuidTable, REQUIRED};
+use svsm_core::cpuid::CpuidTable;
 use svsm_core::madt::{CpuList, MAX_CPUS};
 use svsm_core::memory_map::{MAX_RANGES, RamMap};
 use svsm_core::page_map::{PageMap, PageState};
-use svsm_core::{boot_params, handoff, host_answer};
+use svsm_core::policy::Policy;
+use svsm_core::{boot_params, clock, handoff, host_answer};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::{balance, page, put, sum, u32_at, u64_at};
 use crate::target::{Outcome, Target};
 
-/// Where the SVSM's own image ends in this fuzzer.
-const IMAGE_END: u64 = layout::SVSM_BASE + 0x4_1234;
+/// Bytes of the SVSM's own image in this fuzzer.
+const IMAGE: u64 = 0x4_1234;
 
 pub const BOOT_PARAMS: Target = Target {
     words: &[
@@ -35,7 +36,15 @@ pub const BOOT_PARAMS: Target = Target {
 };
 
 fn run_boot_params(input: &[u8]) -> Outcome {
-    let result = boot_params::check(input, IMAGE_END);
+    let bases = [layout::SVSM_BASE, layout::NATIVE_SVSM_BASE];
+    let [snp, native] = bases.map(|base| check_boot_params(input, base));
+    assert!(!(snp.accepted && native.accepted));
+    if native.accepted { native } else { snp }
+}
+
+fn check_boot_params(input: &[u8], base: u64) -> Outcome {
+    let end = base + IMAGE;
+    let result = boot_params::check(input, base, end);
     if let Ok(params) = &result {
         let bounds = |range: &GpaRange| boot_params::bounds(range).unwrap();
         let within = |inner: &GpaRange, outer: (u64, u64)| {
@@ -46,7 +55,7 @@ fn run_boot_params(input: &[u8]) -> Outcome {
         let parameters = bounds(&params.parameters);
         let image = bounds(&params.kernel_image);
         let services = bounds(&params.services);
-        assert!(image.0 == svsm.0 && IMAGE_END <= image.1 && image.1 <= services.0);
+        assert!(svsm.0 == base && image.0 == base && end <= image.1 && image.1 <= services.0);
         assert!(services.1 <= parameters.0 && parameters.1 == svsm.1);
         for area in [&params.memory_map, &params.madt] {
             assert!(within(area, parameters));
@@ -62,7 +71,7 @@ fn run_boot_params(input: &[u8]) -> Outcome {
             ));
         }
         // Nothing behind the structure counts.
-        assert_eq!(boot_params::check(params.as_bytes(), IMAGE_END), result);
+        assert_eq!(boot_params::check(params.as_bytes(), base, end), result);
     }
     Outcome::of(&result)
 }
@@ -142,13 +151,19 @@ fn processors(table: &[u8]) -> Option<(Vec<u32>, usize)> {
     Some((enabled, pluggable))
 }
 
+/// The same table for two boot processors.
 fn run_madt(input: &[u8]) -> Outcome {
-    let result = CpuList::parse(input);
+    let [zero, five] = [0, 5].map(|boot_id| check_madt(input, boot_id));
+    if five.accepted { five } else { zero }
+}
+
+fn check_madt(input: &[u8], boot_id: u32) -> Outcome {
+    let result = CpuList::parse(input, boot_id);
     let length = u32_at(input, 4) as usize;
     let table = input.get(..length).filter(|_| input.starts_with(b"APIC"));
     let expected = table.and_then(processors).filter(|(ids, _)| {
         let unique: BTreeSet<_> = ids.iter().collect();
-        unique.len() == ids.len() && ids.len() <= MAX_CPUS && ids.contains(&0)
+        unique.len() == ids.len() && ids.len() <= MAX_CPUS && ids.contains(&boot_id)
     });
     match (&result, &expected) {
         (Ok(list), Some((ids, pluggable))) => {
@@ -182,9 +197,32 @@ fn run_memory_map(input: &[u8]) -> Outcome {
     if let Ok(map) = &result {
         check_ram(map, input);
     }
+    check_around(&result, input);
     match &result {
         Ok(map) => Outcome::new(true, (map.bytes(), map.page_map_words())),
         Err(error) => Outcome::new(false, error.to_string()),
+    }
+}
+
+/// The same map with the SVSM's own memory cut out.
+fn check_around(whole: &Result<RamMap, impl std::error::Error>, input: &[u8]) {
+    let own = layout::NATIVE_SVSM_BASE..layout::NATIVE_SVSM_BASE + layout::SVSM_SIZE;
+    let around = RamMap::parse_around(input, LIMIT, std::slice::from_ref(&own));
+    let (Ok(whole), Ok(around)) = (whole, &around) else {
+        return;
+    };
+    let mut bytes = 0;
+    for range in whole.ranges() {
+        let cut = own
+            .end
+            .min(range.end)
+            .saturating_sub(own.start.max(range.start));
+        bytes += range.end - range.start - cut;
+    }
+    assert_eq!(around.bytes(), bytes);
+    for range in around.ranges() {
+        assert!(range.end <= own.start || own.end <= range.start);
+        assert!(whole.contains(range.start, range.end - range.start));
     }
 }
 
@@ -244,6 +282,8 @@ pub const CPUID: Target = Target {
         &[1, 0, 0, 0x80],
         &[0xD, 0, 0, 0, 1, 0, 0, 0],
         &[0xB, 0, 0, 0],
+        &[0x15, 0, 0, 0],
+        &[0x10, 0, 0, 0x40],
     ],
     ..Target::new("cpuid", 4096, run_cpuid)
 };
@@ -279,15 +319,18 @@ fn run_cpuid(input: &[u8]) -> Outcome {
         }
         found.push(values);
     }
-    let missing = table.missing();
-    let has = REQUIRED
-        .iter()
-        .filter(|feature| table.has(**feature))
-        .count();
-    assert_eq!(missing.is_none(), has == REQUIRED.len());
+    let policy = Policy::of(&table);
+    assert_eq!(policy.missing(&table, false), None);
+    let missing = policy.missing(&table, true);
+    assert!(missing.is_some() || policy.smep && policy.smap && policy.umip && policy.nx);
+    let rate = clock::from_cpuid(&table);
+    if let Some((rate, source)) = rate {
+        assert!((100_000..=20_000_000).contains(&rate) && !source.is_trusted());
+    }
+    let rate = rate.map(|(rate, source)| (rate, source.to_string()));
     Outcome::new(
         missing.is_none(),
-        (found, missing.map(|feature| feature.name)),
+        (found, missing, policy.to_string(), rate),
     )
 }
 

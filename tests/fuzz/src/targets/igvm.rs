@@ -1,5 +1,6 @@
 //! IGVM files: parsed, selected for both platforms, and loaded into a machine that holds the loader to its word.
 
+use igvm_loader::native::{self, Flat32};
 use igvm_loader::{
     Body, HostParameters, Image, LoadError, MAX_PARAMETER_AREA_SIZE, Machine, MemoryMapEntry,
     MemoryMapEntryType, PAGE_SIZE, Page, PageKind, Platform,
@@ -192,6 +193,10 @@ impl Machine for Watcher<'_> {
         let end = gpa.checked_add(PAGE_SIZE as u64).unwrap();
         assert!(gpa.is_multiple_of(PAGE_SIZE as u64) && end <= self.host.gpa_limit);
         assert!(self.pages.insert(gpa), "{gpa:#x} is launched twice");
+        assert!(
+            self.platform == Platform::SevSnp
+                || !matches!(kind, PageKind::Secrets | PageKind::Cpuid)
+        );
         assert!(kind != PageKind::Zero || contents.iter().all(|byte| *byte == 0));
         if self.pages.len() as u64 > self.patience {
             self.refused = true;
@@ -200,10 +205,15 @@ impl Machine for Watcher<'_> {
         Ok(())
     }
 
-    fn vp_context(&mut self, vp_index: u16, gpa: u64, _: &Page) -> Result<(), u64> {
+    fn vp_context(&mut self, vp_index: u16, gpa: u64, contents: &Page) -> Result<(), u64> {
         self.call();
         assert!(u32::from(vp_index) < self.host.vp_count && self.contexts.insert(vp_index));
         assert!(gpa.is_multiple_of(PAGE_SIZE as u64));
+        if self.platform == Platform::Native {
+            assert!(gpa == 0 && native::context(contents).is_ok());
+            // Which of them can be entered is the machine's affair; to ask must be safe.
+            let _ = Flat32::read(contents);
+        }
         Ok(())
     }
 }
@@ -298,8 +308,9 @@ fn run(input: &[u8]) -> Outcome {
 /// What only a whole load shows.
 fn check(machine: &Watcher<'_>, has_digest: bool) {
     assert!(!machine.contexts.is_empty());
-    if machine.platform == Platform::SevSnp {
-        assert!(machine.policies == 1 && has_digest);
+    match machine.platform {
+        Platform::SevSnp => assert!(machine.policies == 1 && has_digest),
+        Platform::Native => assert_eq!(machine.policies, 0),
     }
     for &gpa in &machine.pages {
         let end = gpa + PAGE_SIZE as u64;

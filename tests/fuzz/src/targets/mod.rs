@@ -28,6 +28,7 @@ pub const TARGETS: &[Target] = &[
     acpi::TABLES,
     guest::MEMORY,
     guest::KERNEL,
+    guest::START_INFO,
     machine::GHCB,
     machine::GHCB_MSR,
     machine::PAGE_STATES,
