@@ -89,7 +89,7 @@ pub fn watch(failures: &Path) {
         loop {
             thread::sleep(Duration::from_millis(200));
             let now = TURN.load(Ordering::Relaxed);
-            if now != turn || now % 2 == 0 {
+            if now != turn || now.is_multiple_of(2) {
                 (turn, since) = (now, Instant::now());
             } else if since.elapsed() > Duration::from_millis(LONGEST) {
                 let (target, input) = &*current();

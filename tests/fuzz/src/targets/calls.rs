@@ -2,6 +2,7 @@
 //! requests, and what becomes of calls for a service.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use snp_abi::{PAGE_SIZE, PageSize, RmpPermissions, SevFeatures, Vmpl};
@@ -183,7 +184,7 @@ fn run_core(input: &[u8]) -> Outcome {
         guest.step(step, &mut steps);
     }
     guest.check();
-    let any = guest.results.iter().any(|code| *code == result::SUCCESS);
+    let any = guest.results.contains(&result::SUCCESS);
     Outcome::new(any, guest.results)
 }
 
@@ -207,7 +208,8 @@ impl Guest<'_> {
                     .take(1 + usize::from(detail >> 4))
                     .flat_map(|step| [u64_at(step, 0), u64_at(step, 8)])
                     .collect();
-                let header = entries.len() as u64 + (number & 3) | u64::from(step[6]) << 16;
+                let count = entries.len() as u64 + (number & 3);
+                let header = count | u64::from(step[6]) << 16;
                 self.guest_writes(list, header);
                 for (at, entry) in (list + 8..).step_by(8).zip(&entries) {
                     // Mostly an entry for a page of the machine's.
@@ -263,12 +265,16 @@ impl Guest<'_> {
 
     /// A store by the guest: where the RMP lets it.
     fn guest_writes(&self, gpa: u64, value: u64) {
-        if gpa / PAGE_SIZE < PAGES {
-            let page = self.fake.page(gpa);
-            let writable = page.permissions[2].contains(RmpPermissions::WRITE);
-            if page.validated && writable && !page.vmsa {
-                self.fake.put_u64(gpa, value);
-            }
+        if gpa / PAGE_SIZE >= PAGES {
+            return;
+        }
+        let writable = {
+            let page = &self.fake.pages.borrow()[(gpa / PAGE_SIZE) as usize];
+            let may = page.permissions[2].contains(RmpPermissions::WRITE);
+            page.validated && may && !page.vmsa
+        };
+        if writable {
+            self.fake.put_u64(gpa, value);
         }
     }
 
@@ -320,17 +326,18 @@ impl Guest<'_> {
         self.results.extend([code, registers.rcx]);
     }
 
-    fn state(&self) -> (Vec<u64>, Vec<(Option<u64>, Option<u64>)>) {
+    fn state(&self) -> (Vec<u64>, Vec<[Option<u64>; 2]>) {
         let words = self.words.iter().map(|word| word.load(Ordering::Relaxed));
         let vcpus = self
             .vcpus
             .iter()
-            .map(|vcpu| (vcpu.vmsa(), vcpu.calling_area()));
+            .map(|vcpu| [vcpu.vmsa(), vcpu.calling_area()]);
         (words.collect(), vcpus.collect())
     }
 
     /// The page map and the RMP say the same, if the host has kept its promises.
     fn check(&self) {
+        let pages = self.fake.pages.borrow();
         let mut calling_areas = 0;
         for number in 0..PAGES + 0x100 {
             let gpa = number * PAGE_SIZE;
@@ -341,7 +348,6 @@ impl Guest<'_> {
             if self.broken || state == PageState::NotRam {
                 continue;
             }
-            let pages = self.fake.pages.borrow();
             let page = &pages[number as usize];
             let others = [1, 3].iter().all(|vmpl| page.permissions[*vmpl].is_empty());
             let guests = page.permissions[2];
@@ -363,19 +369,8 @@ impl Guest<'_> {
                 page.permissions
             );
         }
-        let used = self
-            .vcpus
-            .iter()
-            .filter(|vcpu| vcpu.calling_area().is_some());
-        assert!(
-            calling_areas
-                >= used
-                    .clone()
-                    .map(Vcpu::calling_area)
-                    .collect::<std::collections::BTreeSet<_>>()
-                    .len()
-                || self.broken
-        );
+        let used: BTreeSet<u64> = self.vcpus.iter().filter_map(Vcpu::calling_area).collect();
+        assert!(self.broken || calling_areas == used.len());
     }
 }
 
@@ -392,7 +387,7 @@ fn run_vtpm(input: &[u8]) -> Outcome {
     }
     let found = Header::parse(&header);
     let size = u32::from_le_bytes([header[5], header[6], header[7], header[8]]);
-    let good = header[..5] == [8, 0, 0, 0, 0] && size >= 10 && size <= 4096 - 9;
+    let good = header[..5] == [8, 0, 0, 0, 0] && (10..=4096 - 9).contains(&size);
     assert_eq!(
         found,
         if good {

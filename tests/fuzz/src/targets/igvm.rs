@@ -128,7 +128,7 @@ static TABLE: [u32; 256] = {
         let mut value = index as u32;
         let mut bit = 0;
         while bit < 8 {
-            value = value >> 1 ^ 0xEDB8_8320 * (value & 1);
+            value = (value >> 1) ^ (0xEDB8_8320 * (value & 1));
             bit += 1;
         }
         table[index] = value;
