@@ -62,6 +62,12 @@ pub fn run(c_bit: u32, native_base: u32) -> ! {
     let policy = Policy::of(&cpuid);
     cpu::enable_protection(&policy);
     or_stop!(Reason::OutOfMemory, mm::switch_tables(c_bit, policy.nx));
+    percpu::set_boot_cpu_stacks(or_stop!(Reason::OutOfMemory, cpus::exception_stacks()));
+    descriptors::load_idt(true);
+    if policy.shadow_stacks {
+        let stacks = or_stop!(Reason::OutOfMemory, mm::new_shadow_stacks());
+        cpu::enter_shadow_stacks(&stacks);
+    }
     let CpuPages { ghcb, doorbell } = or_stop!(platform().new_cpu_pages());
     percpu::this_cpu().ghcb.set(ghcb);
     percpu::this_cpu().doorbell.set(doorbell);
@@ -94,13 +100,6 @@ pub fn run(c_bit: u32, native_base: u32) -> ! {
     let (params, general) = parameters();
     let shared = general.environment_info.get() & ENVIRONMENT_MEMORY_IS_SHARED != 0;
     memory::accept(&params, shared);
-    percpu::set_boot_cpu_stacks(or_stop!(Reason::OutOfMemory, cpus::exception_stacks()));
-    descriptors::load_idt(true);
-    if policy.shadow_stacks {
-        let stacks = or_stop!(Reason::OutOfMemory, mm::new_shadow_stacks());
-        cpu::enter_shadow_stacks(&stacks);
-    }
-
     let launch = launch::prepare(&params, features);
     let page_map = memory::map_guest(&params, cpuid.has(PAGE_1GB));
     if let Some(secrets) = secrets {
