@@ -132,11 +132,28 @@ impl<'a> PageMap<'a> {
 
     /// Sets the state of pages that no other vCPU can have in hand: before other vCPUs and the guest run. Pages that
     /// are not RAM are left out.
+    ///
+    /// Whole words at a time where it can be: one by one the frames of 16 GiB would take a second of the boot.
     pub fn set_at_boot(&self, gpa: u64, pages: u64, state: PageState) {
-        for page in 0..pages {
-            if let Some(index) = self.ram.frame_index(gpa.saturating_add(page * PAGE_SIZE)) {
-                self.store(index, state);
+        let index = |page: u64| self.ram.frame_index(gpa.saturating_add(page * PAGE_SIZE));
+        let mut page = 0;
+        while page < pages {
+            let last = page + FRAMES_PER_WORD - 1;
+            match index(page) {
+                // Frames are numbered upwards, so between these two there is nothing but the word's others.
+                Some(first)
+                    if first.is_multiple_of(FRAMES_PER_WORD)
+                        && last < pages
+                        && index(last) == Some(first + FRAMES_PER_WORD - 1) =>
+                {
+                    let (word, _) = place(first);
+                    self.words[word].store(filled(state), Ordering::Release);
+                    page = last;
+                }
+                Some(index) => self.store(index, state),
+                None => {}
             }
+            page += 1;
         }
     }
 
@@ -311,6 +328,32 @@ mod tests {
 
     fn ram() -> RamMap {
         RamMap::parse(&area(&[(0, 0x9F, 0), (0x100, 0x900, 0)]), LIMIT).unwrap()
+    }
+
+    #[test]
+    fn states_set_at_boot_end_where_they_are_said_to() {
+        let ram = ram();
+        let words = words(&ram);
+        let map = PageMap::new(&ram, &words).unwrap();
+        for (first, pages) in [
+            (0x100, 0x900),
+            (0x0, 0x9F),
+            (0x103, 40),
+            (0x110, 16),
+            (0x9D, 0x70),
+        ] {
+            map.set_at_boot(first * PAGE_SIZE, pages, PageState::Validated);
+            for page in 0..0xA10 {
+                let is_ram = page < 0x9F || (0x100..0xA00).contains(&page);
+                let wanted = match (is_ram, (first..first + pages).contains(&page)) {
+                    (false, _) => PageState::NotRam,
+                    (true, false) => PageState::Unvalidated,
+                    (true, true) => PageState::Validated,
+                };
+                assert_eq!(map.state(page * PAGE_SIZE), wanted, "page {page:#x}");
+            }
+            map.set_at_boot(0, 0xA10, PageState::Unvalidated);
+        }
     }
 
     #[test]
