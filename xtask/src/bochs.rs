@@ -172,16 +172,19 @@ pub fn problem(outcome: &Outcome, cpus: u32) -> Option<String> {
     native::problem_with_end(outcome, cpus, End::Status(0))
 }
 
-/// Whether CET was on in the first processor at the end: Bochs writes its registers to the log then.
-pub fn cet_was_on(outcome: &Outcome) -> bool {
+/// Whether CET was on in all processors at the end: Bochs writes their registers to the log then.
+pub fn cet_was_on(outcome: &Outcome, cpus: u32) -> bool {
     let text = outcome.machine_text();
-    let mut registers = text.lines().rev().filter(|line| line.contains("[CPU0"));
-    let cr4 = registers.find_map(|line| {
-        let (_, value) = line.split_once("CR4=0x")?;
-        let value = value.split_whitespace().next()?;
-        u64::from_str_radix(value, 16).ok()
-    });
-    cr4.is_some_and(|cr4| cr4 & CR4_CET != 0)
+    (0..cpus).all(|cpu| {
+        let name = format!("[CPU{cpu} ");
+        let mut registers = text.lines().rev().filter(|line| line.contains(&name));
+        let cr4 = registers.find_map(|line| {
+            let (_, value) = line.split_once("CR4=0x")?;
+            let value = value.split_whitespace().next()?;
+            u64::from_str_radix(value, 16).ok()
+        });
+        cr4.is_some_and(|cr4| cr4 & CR4_CET != 0)
+    })
 }
 
 /// Reads the console until Bochs ends or time is up.

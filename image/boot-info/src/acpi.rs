@@ -135,7 +135,7 @@ fn adds_up(memory: &impl Memory, at: u64, bytes: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_memory::Ram;
+    use crate::test_memory::{Ram, mutate};
 
     const RSDP: u64 = 0x8010;
     const ROOT: u64 = 0x1000;
@@ -254,5 +254,28 @@ mod tests {
         ram.put(ROOT + 4, &[36]);
         ram.seal(ROOT, 36, ROOT + 9);
         assert_eq!(find(&ram, None, *b"APIC"), Err(AcpiError::NoTable));
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused() {
+        for good in [firmware(), firmware_2()] {
+            let places = [
+                EBDA_SEGMENT..EBDA_SEGMENT + 2,
+                RSDP + 15..RSDP + RSDP_V2,
+                ROOT + 4..ROOT + 48,
+                0x4004..0x4034,
+                MADT + 4..MADT + 8,
+            ];
+            mutate(&good, &places, |ram| {
+                let mut ram = ram.clone();
+                ram.seal(RSDP, RSDP_V1, RSDP + 8);
+                ram.seal(RSDP, RSDP_V2, RSDP + 32);
+                ram.seal(ROOT, 48, ROOT + 9);
+                ram.seal(0x4000, 52, 0x4009);
+                if let Ok(table) = find(&ram, None, *b"APIC") {
+                    assert!((HEADER..=MAX_TABLE).contains(&table.length));
+                }
+            });
+        }
     }
 }

@@ -74,7 +74,7 @@ fn take(info: &mut StartInfo, memory: &impl Memory, tag: u64, kind: u32, size: u
 mod tests {
     use super::*;
     use crate::Range;
-    use crate::test_memory::Ram;
+    use crate::test_memory::{Ram, mutate};
 
     fn tag(ram: &mut Ram, at: u64, kind: u32, content: &[u8]) -> u64 {
         let size = 8 + content.len() as u32;
@@ -145,5 +145,14 @@ mod tests {
             StartInfo::read(&Ram::new(), MAGIC, 0x100).unwrap_err(),
             StartInfoError::NoMemoryMap
         );
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused() {
+        mutate(&good(), &[0x100..0x1A0], |ram| {
+            if let Ok(info) = StartInfo::read(ram, MAGIC, 0x100) {
+                assert!(info.ram().iter().all(|(start, end)| start < end));
+            }
+        });
     }
 }

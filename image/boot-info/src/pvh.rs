@@ -46,7 +46,7 @@ fn rest(memory: &impl Memory, at: u64) -> Option<StartInfo> {
 mod tests {
     use super::*;
     use crate::Range;
-    use crate::test_memory::Ram;
+    use crate::test_memory::{Ram, mutate};
 
     fn good() -> Ram {
         let mut ram = Ram::new();
@@ -122,6 +122,19 @@ mod tests {
                 .command_line()
                 .len()
                 <= MAX_COMMAND_LINE
+        );
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused() {
+        mutate(
+            &good(),
+            &[0x100..0x138, 0x200..0x210, 0x400..0x430],
+            |ram| {
+                if let Ok(info) = StartInfo::read(ram, 0, 0x100) {
+                    assert!(info.ram().iter().all(|(start, end)| start < end));
+                }
+            },
         );
     }
 }

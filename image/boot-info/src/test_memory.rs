@@ -7,6 +7,7 @@ use std::vec::Vec;
 
 use crate::Memory;
 
+#[derive(Clone)]
 pub struct Ram(Vec<u8>);
 
 impl Ram {
@@ -32,6 +33,28 @@ impl Ram {
             .iter()
             .fold(0u8, |sum, &byte| sum.wrapping_add(byte));
         self.0[checksum as usize] = sum.wrapping_neg();
+    }
+}
+
+/// Calls `read` with `good` after changes that look random, 20,000 times: any panic or loop without end fails the test.
+pub fn mutate(good: &Ram, places: &[core::ops::Range<u64>], mut read: impl FnMut(&Ram)) {
+    let mut state = 0x9E37_79B9_7F4A_7C15u64;
+    let mut next = move || {
+        // xorshift64
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    for _ in 0..20_000 {
+        let mut ram = good.clone();
+        for _ in 0..1 + next() % 4 {
+            let place = &places[next() as usize % places.len()];
+            let at = place.start + next() % (place.end - place.start);
+            let value = [0, 1, 0x7F, 0x80, 0xFF, next() as u8][next() as usize % 6];
+            ram.put(at, &[value]);
+        }
+        read(&ram);
     }
 }
 

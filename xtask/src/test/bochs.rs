@@ -15,6 +15,8 @@ use crate::watch::Watch;
 
 /// Time for a boot. Bochs interprets every instruction, and on a slow machine also firmware's take a while.
 const LIMIT: Duration = Duration::from_secs(240);
+/// Processors: the boot CPU and one that it starts, which gets shadow stacks of its own.
+const CPUS: u32 = 2;
 /// RAM in MiB.
 const MEMORY: u64 = 128;
 /// How the SVSM's line about protections ends where there are shadow stacks.
@@ -34,7 +36,7 @@ fn boot_with_shadow_stacks(paths: &Paths, stage: &Stage) -> Result<Verdict> {
         loader: Program::NativeLoader.path(paths),
         image: Stage::need(&stage.probe)?.path.clone(),
         options: String::new(),
-        cpus: 1,
+        cpus: CPUS,
         memory: MEMORY,
     };
     let outcome = machine.run(paths, &watch("boot"))?;
@@ -43,14 +45,14 @@ fn boot_with_shadow_stacks(paths: &Paths, stage: &Stage) -> Result<Verdict> {
         line.map_or(0.0, |line| line.at.as_secs_f64())
     };
     let policy = outcome.line(native::POLICY);
-    let problem = bochs::problem(&outcome, 1)
+    let problem = bochs::problem(&outcome, CPUS)
         .or_else(|| {
             let on = policy.is_some_and(|line| line.text.ends_with(SHADOW_STACKS_ON));
             (!on).then(|| format!("the SVSM does not say {SHADOW_STACKS_ON:?}"))
         })
         .or_else(|| {
-            let on = bochs::cet_was_on(&outcome);
-            (!on).then(|| "Bochs's registers say that CR4.CET is off".to_owned())
+            let on = bochs::cet_was_on(&outcome, CPUS);
+            (!on).then(|| "Bochs's registers say that CR4.CET is off in a processor".to_owned())
         });
     report::judge(paths, &outcome, problem)?;
     Ok(Verdict::Passed(format!(
