@@ -38,11 +38,13 @@ pub enum Reason {
     GuestLaunch = 0x0E,
     /// The image has no guest: the SVSM booted and there is nothing more to do.
     NoGuest = 0x0F,
+    /// The debugger's user ended it.
+    Debugger = 0x10,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Reason; 15] = [
+    pub const ALL: [Reason; 16] = [
         Reason::Panic,
         Reason::Exception,
         Reason::BootStage,
@@ -58,6 +60,7 @@ impl Reason {
         Reason::Madt,
         Reason::GuestLaunch,
         Reason::NoGuest,
+        Reason::Debugger,
     ];
 
     /// The reason with this number.
@@ -83,6 +86,7 @@ impl Reason {
             Reason::Madt => "the MADT is not acceptable",
             Reason::GuestLaunch => "the guest could not be set up",
             Reason::NoGuest => "the image has no guest; the SVSM booted and is done",
+            Reason::Debugger => "the debugger ended it",
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The measured parameter page, checked against how the SVSM was built. An image that fails here was put together
 //! wrongly; the launch digest vouches for the rest.
 
-use boot_abi::{BOOT_PARAMS_MAGIC, BootParams, GpaRange, PARAMS_VERSION, entry_mode, layout};
+use boot_abi::{
+    BOOT_PARAMS_MAGIC, BootParams, FLAG_DEBUGGER, GpaRange, PARAMS_VERSION, entry_mode, layout,
+};
 use snp_abi::PAGE_SIZE;
 use zerocopy::FromBytes;
 
@@ -31,6 +33,19 @@ pub enum BootParamsError {
         gpa: u64,
         expected: &'static str,
     },
+    #[error(
+        "boot parameters: flags {found:#x}; this SVSM {}: {expected:#x} is expected",
+        if expected & FLAG_DEBUGGER != 0 { "has a debugger" } else { "has no debugger" }
+    )]
+    Flags { found: u32, expected: u32 },
+}
+
+/// Checks that the parameters say of the SVSM what is so.
+pub fn check_flags(params: &BootParams, expected: u32) -> Result<(), BootParamsError> {
+    match params.flags.get() {
+        found if found == expected => Ok(()),
+        found => Err(BootParamsError::Flags { found, expected }),
+    }
 }
 
 /// First byte and one past the last of a range that does not wrap.

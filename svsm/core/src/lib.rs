@@ -26,6 +26,7 @@ mod mistake;
 pub mod page_map;
 pub mod policy;
 pub mod request;
+pub mod rsp;
 pub mod service;
 pub mod startup;
 pub mod sync;

@@ -15,9 +15,24 @@ pub fn handle(frame: &mut TrapFrame) {
                 fatal::exception(frame, name(snp_abi::VC_VECTOR));
             }
             this_cpu().in_vc.set(false);
+            #[cfg(feature = "gdb")]
+            if frame.rflags & traps::SINGLE_STEP != 0 {
+                crate::gdb::step(frame);
+            } else {
+                crate::gdb::join(frame);
+            }
         }
+        #[cfg(feature = "gdb")]
+        traps::DEBUG => crate::gdb::step(frame),
+        #[cfg(feature = "gdb")]
+        traps::BREAKPOINT if crate::gdb::is_on() => crate::gdb::breakpoint(frame),
+        // The debugger is on another CPU. An NMI that comes late finds nothing to do, below.
+        #[cfg(feature = "gdb")]
+        traps::NMI if crate::gdb::is_stopping() => crate::gdb::join(frame),
         // Another CPU reports a failure: this one is to be quiet.
         traps::NMI if fatal::is_ending() => crate::arch::cpu::stop(),
+        #[cfg(feature = "gdb")]
+        traps::NMI if crate::gdb::is_on() => {}
         vector => fatal::exception(frame, name(vector)),
     }
 }

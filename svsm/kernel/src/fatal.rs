@@ -23,8 +23,19 @@ pub fn stop(reason: Reason, text: Arguments<'_>) -> ! {
     match reason {
         // All went well, and there is nothing more to do.
         Reason::NoGuest => log!("{text}"),
-        _ => log!("fatal: {text}"),
+        _ => {
+            log!("fatal: {text}");
+            #[cfg(feature = "gdb")]
+            crate::gdb::fatal();
+        }
     }
+    end(reason)
+}
+
+/// The last of all.
+fn end(reason: Reason) -> ! {
+    #[cfg(feature = "gdb")]
+    crate::gdb::ended(reason);
     platform().terminate(reason)
 }
 
@@ -78,7 +89,9 @@ pub fn exception(frame: &TrapFrame, name: &str) -> ! {
     );
     log!("cs {:#x} ss {:#x} rflags {:#x}", f.cs, f.ss, f.rflags);
     backtrace(frame.rbp);
-    platform().terminate(Reason::Exception)
+    #[cfg(feature = "gdb")]
+    crate::gdb::exception(frame);
+    end(Reason::Exception)
 }
 
 #[panic_handler]
@@ -89,7 +102,9 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
         None => log!("fatal: panic: {}", info.message()),
     }
     backtrace(cpu::frame_pointer());
-    platform().terminate(Reason::Panic)
+    #[cfg(feature = "gdb")]
+    crate::gdb::fatal();
+    end(Reason::Panic)
 }
 
 /// Set when a CPU has begun to report a failure.

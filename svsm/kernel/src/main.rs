@@ -26,6 +26,8 @@ mod entropy;
 mod exception;
 #[cfg(target_os = "none")]
 mod fatal;
+#[cfg(all(target_os = "none", feature = "gdb"))]
+mod gdb;
 #[cfg(target_os = "none")]
 mod kernel;
 #[cfg(target_os = "none")]

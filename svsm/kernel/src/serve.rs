@@ -23,6 +23,8 @@ pub fn run(index: usize) -> ! {
     };
     let mut refused = false;
     loop {
+        #[cfg(feature = "gdb")]
+        crate::gdb::poll();
         if let Some((vmsa, mut registers)) = pending_call(kernel, vcpu) {
             execute(kernel, vcpu, &mut registers);
             finish_call(kernel, vcpu, vmsa, &registers);

@@ -265,6 +265,13 @@ pub fn out8(port: u16, value: u8) {
     };
 }
 
+/// Raises #BP, which the debugger handles.
+#[cfg(feature = "gdb")]
+pub fn breakpoint() {
+    // SAFETY: the handler keeps all registers.
+    unsafe { asm!("int3", options(nostack)) };
+}
+
 /// 64 random bits: by RDSEED, or by RDRAND where there is no RDSEED. `None`: the processor has none now.
 pub fn random(rdseed: bool) -> Option<u64> {
     let (value, done): (u64, u8);

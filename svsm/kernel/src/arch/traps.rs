@@ -15,6 +15,9 @@ const RESTORE_TOKEN: usize = 8 * 8;
 /// Vector of #DB.
 pub const DEBUG: u8 = 1;
 
+/// Vector of #BP.
+#[cfg(feature = "gdb")]
+pub const BREAKPOINT: u8 = 3;
 /// Vector of NMI.
 pub const NMI: u8 = 2;
 /// Vector of #MC.
@@ -81,7 +84,7 @@ unsafe extern "C" {
 }
 
 /// RFLAGS.TF.
-const SINGLE_STEP: u64 = 1 << 8;
+pub const SINGLE_STEP: u64 = 1 << 8;
 
 /// Handles an exception. Returns where to go on, or 0: where the frame says.
 extern "C" fn trap_entry(frame: &mut TrapFrame) -> u64 {
@@ -102,6 +105,9 @@ extern "C" fn trap_entry(frame: &mut TrapFrame) -> u64 {
             super::percpu::this_cpu().signal.set(vector);
             return 0;
         }
+        // Stepping is in ring 0, after GS is the kernel's again, and ends at every gate.
+        #[cfg(feature = "gdb")]
+        DEBUG if crate::gdb::is_stepping() => {}
         // A service's single step or data breakpoint that the processor reports late.
         DEBUG => {
             frame.rflags &= !SINGLE_STEP;

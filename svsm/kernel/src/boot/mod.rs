@@ -100,6 +100,12 @@ pub fn run(c_bit: u32, native_base: u32) -> ! {
     let (params, general) = parameters();
     let shared = general.environment_info.get() & ENVIRONMENT_MEMORY_IS_SHARED != 0;
     memory::accept(&params, shared);
+    #[cfg(feature = "gdb")]
+    or_stop!(
+        Reason::OutOfMemory,
+        crate::gdb::start(general.vp_count.get() as usize)
+    );
+
     let launch = launch::prepare(&params, features);
     let page_map = memory::map_guest(&params, cpuid.has(PAGE_1GB));
     if let Some(secrets) = secrets {
@@ -140,6 +146,12 @@ fn parameters() -> (BootParams, GeneralParams) {
         Reason::BootParams,
         boot_params::check(page, mm::base(), mm::image_end())
     );
+    let flags = if cfg!(feature = "gdb") {
+        boot_abi::FLAG_DEBUGGER
+    } else {
+        0
+    };
+    or_stop!(Reason::BootParams, boot_params::check_flags(&params, flags));
     let general = mm::parameters(params.general_params_gpa.get(), PAGE_SIZE)
         .and_then(|page| GeneralParams::read_from_prefix(page).ok());
     let Some((general, _)) = general else {

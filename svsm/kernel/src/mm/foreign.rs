@@ -93,6 +93,16 @@ pub(super) fn read_at(va: u64, buffer: &mut [u8]) -> Result<(), MemoryFault> {
     copied(unsafe { foreign_copy(buffer.as_mut_ptr(), va as *const u8, buffer.len()) })
 }
 
+/// Copies to an address that may fault.
+///
+/// # Safety
+/// Nothing may rely on what is there.
+#[cfg(feature = "gdb")]
+pub(super) unsafe fn write_at(va: u64, bytes: &[u8]) -> Result<(), MemoryFault> {
+    // SAFETY: the caller vouches for the destination; a fault ends the copy.
+    copied(unsafe { foreign_copy(va as *mut u8, bytes.as_ptr(), bytes.len()) })
+}
+
 /// Copies to guest RAM.
 pub fn write_guest(gpa: u64, bytes: &[u8]) -> Result<(), MemoryFault> {
     let to = guest_va(gpa, bytes.len() as u64)?;

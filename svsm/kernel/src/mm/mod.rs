@@ -7,17 +7,23 @@
 //! | `0xFFFF_FFFF_8000_0000` + offset | the SVSM's 8 MiB | image: RX, R, RW; services' images, parameters: R; the rest: RW |
 //! | `0xFFFF_FFFF_C000_0000` | stacks, each above a page that is not mapped | RW; shadow stacks: written by calls only |
 //! | `0xFFFF_FFFF_E000_0000` | a device's registers (native platform: the APIC) | RW, not cached |
+//! | `0xFFFF_FFFF_F000_0000` | kernels with a debugger only: text and constants once more | RW |
 //!
-//! *Invariant:* no page is both writable and executable under one address; no writable alias of code exists. The tables
+//! *Invariant:* no page is both writable and executable under one address; no writable alias of code exists (but in kernels with
+//! a debugger). The tables
 //! change only during boot, on the boot CPU, so no other CPU ever holds a stale translation. Each service has tables of its
 //! own with the same kernel half and its own pages in the other one; only the CPU that holds the service loads them.
 
+#[cfg(feature = "gdb")]
+mod debug;
 mod foreign;
 mod frames;
 mod own;
 mod page_table;
 mod space;
 
+#[cfg(feature = "gdb")]
+pub use debug::{debug_read, debug_write, map_alias};
 pub use foreign::{
     fixup, map_guest_ram, pvalidate_guest, read_guest, rmpadjust_guest, try_read_own, write_guest,
     zero_guest,

@@ -61,6 +61,12 @@ pub fn image_end() -> u64 {
     symbol!(__image_end) - KERNEL_VIRTUAL_BASE + base()
 }
 
+/// Where text and constants end.
+#[cfg(feature = "gdb")]
+pub(super) fn data_start() -> u64 {
+    symbol!(__data_start)
+}
+
 /// How a page of the SVSM's memory is mapped; `None` for the guard page of the boot stack.
 fn access(va: u64) -> Option<Access> {
     if va == symbol!(__boot_stack_guard) {

@@ -175,6 +175,9 @@ pub trait Platform: Sync {
     /// Interrupts another CPU of the SVSM's. Nothing but tests needs it today.
     #[cfg(feature = "tests")]
     fn send_ipi(&self, apic_id: u32) -> PlatformResult<()>;
+    /// Has another CPU enter the debugger; `false` where it does so only when it comes by.
+    #[cfg(feature = "gdb")]
+    fn stop_cpu(&self, apic_id: u32) -> bool;
     /// Waits until this CPU is wanted: by an interrupt, or because the guest's level here wants to run the SVSM.
     fn idle(&self);
     /// Has this CPU interrupted after so many nanoseconds, or with 0 not at all, if it has a timer; what interrupted it before is

@@ -174,6 +174,14 @@ pub fn send_ipi(apic_id: u32) {
     }
 }
 
+/// Sends an NMI to another CPU.
+#[cfg(feature = "gdb")]
+pub fn send_nmi(apic_id: u32) {
+    if let Some(apic) = APIC.get() {
+        apic.command(apic_id, NMI | ASSERT);
+    }
+}
+
 /// Has all other CPUs stop: by an NMI, which needs no consent.
 pub fn stop_others() {
     if let Some(apic) = APIC.get() {

@@ -157,6 +157,12 @@ impl Platform for Native {
         Ok(())
     }
 
+    #[cfg(feature = "gdb")]
+    fn stop_cpu(&self, apic_id: u32) -> bool {
+        apic::send_nmi(apic_id);
+        true
+    }
+
     fn idle(&self) {
         cpu::wait_for_interrupt();
         apic::end_of_interrupt();

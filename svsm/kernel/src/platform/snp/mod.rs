@@ -130,6 +130,12 @@ impl Platform for Snp {
         doorbell::send(apic_id)
     }
 
+    #[cfg(feature = "gdb")]
+    fn stop_cpu(&self, _: u32) -> bool {
+        // There is no NMI with restricted injection, and #HV means nothing to ring 0.
+        false
+    }
+
     fn idle(&self) {
         cpu::halt();
         doorbell::take();
