@@ -9,10 +9,10 @@
 //! | `0xFFFF_FFFF_E000_0000` | a device's registers (native platform: the APIC) | RW, not cached |
 //! | `0xFFFF_FFFF_F000_0000` | kernels with a debugger only: text and constants once more | RW |
 //!
-//! *Invariant:* no page is both writable and executable under one address; no writable alias of code exists (but in kernels with
-//! a debugger). The tables
-//! change only during boot, on the boot CPU, so no other CPU ever holds a stale translation. Each service has tables of its
-//! own with the same kernel half and its own pages in the other one; only the CPU that holds the service loads them.
+//! *Invariant:* no page is both writable and executable under one address; no writable alias of code exists, but in kernels with a
+//! debugger. The tables change only during boot, on the boot CPU, so no other CPU ever holds a stale translation. Each service
+//! has tables of its own with the same kernel half and its own pages in the other one; only the CPU that holds the service
+//! loads them.
 
 #[cfg(feature = "gdb")]
 mod debug;
