@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn any_bytes_are_read_or_refused() {
-        mutate(&good(), &[0x100..0x1A0], |ram| {
+        mutate(&good(), &[0x100..0x108, 0x108..0x1A0], |ram| {
             if let Ok(info) = StartInfo::read(ram, MAGIC, 0x100) {
                 assert!(info.ram().iter().all(|(start, end)| start < end));
             }
