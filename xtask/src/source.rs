@@ -28,8 +28,11 @@ pub fn count_folder(folder: &Path) -> Result<Counts> {
     Ok(total)
 }
 
-/// All Rust files below `folder`, in the order of names.
+/// All Rust files below `folder`, in the order of names; a file is its own only one.
 pub fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    if folder.is_file() {
+        return Ok(vec![folder.to_owned()]);
+    }
     let mut entries: Vec<PathBuf> = fs::read_dir(folder)
         .with_context(|| format!("cannot read {}", folder.display()))?
         .map(|entry| Ok(entry?.path()))

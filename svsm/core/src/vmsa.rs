@@ -168,17 +168,10 @@ impl ApStart {
     /// The AP's VMSA.
     pub fn vmsa(&self, features: SevFeatures) -> Vmsa {
         let mut vmsa = common(Vmpl::Vmpl0, features);
-        let data = Segment::new(self.data_selector, attributes::DATA_32, u32::MAX, 0);
+        vmsa.ss = Segment::new(self.data_selector, attributes::DATA_32, u32::MAX, 0);
         vmsa.cs = Segment::new(self.code_selector, attributes::CODE_64, u32::MAX, 0);
-        for segment in [&mut vmsa.ds, &mut vmsa.es, &mut vmsa.ss, &mut vmsa.fs] {
-            *segment = data;
-        }
-        vmsa.gs = Segment::new(
-            self.data_selector,
-            attributes::DATA_32,
-            u32::MAX,
-            self.gs_base,
-        );
+        // The others are null, as on the boot processor: ring 3 finds no selector of the kernel's.
+        vmsa.gs = Segment::new(0, 0, 0, self.gs_base);
         vmsa.gdtr = Segment::new(0, 0, self.gdt.1, self.gdt.0);
         vmsa.idtr = Segment::new(0, 0, self.idt.1, self.idt.0);
         vmsa.tr = Segment::new(self.tss.0, attributes::TSS, self.tss.2, self.tss.1);

@@ -5,7 +5,7 @@ use crate::arch::percpu::this_cpu;
 use crate::arch::traps::{self, TrapFrame};
 use crate::arch::{cpu, stack_trace};
 use crate::console::log;
-use crate::mm::try_read_own;
+use crate::mm::{is_guard, try_read_own};
 use crate::platform::platform;
 use core::fmt::Arguments;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -57,6 +57,9 @@ pub fn exception(frame: &TrapFrame, name: &str) -> ! {
             found(frame.rsp),
             found(shadow_stack_pointer(frame))
         );
+    }
+    if is_guard(cpu::cr2()) {
+        log!("fatal: stack overflow on vCPU {}", this_cpu().index.get());
     }
     let f = frame;
     log!(

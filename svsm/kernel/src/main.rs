@@ -41,6 +41,8 @@ mod platform;
 mod serve;
 #[cfg(target_os = "none")]
 mod service;
+#[cfg(all(target_os = "none", feature = "tests"))]
+mod tests;
 
 #[cfg(not(target_os = "none"))]
 fn main() {

@@ -4,6 +4,8 @@
 pub mod boot_stage;
 pub mod cpu;
 pub mod descriptors;
+#[cfg(feature = "tests")]
+pub mod inspect;
 pub mod percpu;
 pub mod stack_trace;
 pub mod sync;

@@ -172,5 +172,7 @@ extern "C" fn ap_entry(index: usize) -> ! {
     if !entered.come_up() {
         cpu::stop()
     }
+    #[cfg(feature = "tests")]
+    crate::tests::help(this_cpu().index.get());
     crate::serve::run(this_cpu().index.get())
 }

@@ -131,6 +131,8 @@ pub fn run(c_bit: u32, native_base: u32) -> ! {
         },
     );
     ready(kernel);
+    #[cfg(feature = "tests")]
+    crate::tests::run(&params, kernel);
     launch::start(&params, kernel, &launch)
 }
 

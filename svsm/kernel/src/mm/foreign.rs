@@ -103,6 +103,21 @@ pub(super) unsafe fn write_at(va: u64, bytes: &[u8]) -> Result<(), MemoryFault> 
     copied(unsafe { foreign_copy(va as *mut u8, bytes.as_ptr(), bytes.len()) })
 }
 
+/// Copies from any address; `false` when that faults.
+#[cfg(feature = "tests")]
+pub fn try_read(va: u64, buffer: &mut [u8]) -> bool {
+    read_at(va, buffer).is_ok()
+}
+
+/// Writes the byte that is there to any address of the kernel's half; `false` when reading or writing it faults.
+#[cfg(feature = "tests")]
+pub fn try_rewrite(va: u64) -> bool {
+    let mut byte = [0];
+    // SAFETY: memory holds the same afterwards; the address is nobody's who runs meanwhile.
+    read_at(va, &mut byte).is_ok()
+        && copied(unsafe { foreign_copy(va as *mut u8, byte.as_ptr(), 1) }).is_ok()
+}
+
 /// Copies to guest RAM.
 pub fn write_guest(gpa: u64, bytes: &[u8]) -> Result<(), MemoryFault> {
     let to = guest_va(gpa, bytes.len() as u64)?;
@@ -152,6 +167,13 @@ pub fn rmpadjust_guest(
         code if code & FAULTED != 0 => Err(PageOpError::Fault),
         code => Err(PageOpError::Code(code as u64)),
     }
+}
+
+/// Whether an address is in a page that is left out below a stack: whoever came there had no room any more.
+pub fn is_guard(va: u64) -> bool {
+    let page = va & !(PAGE_SIZE - 1);
+    let stack = is_stack(va) || page == super::own::boot_stack_guard();
+    stack && try_read_own(page).is_none() && try_read_own(page + PAGE_SIZE).is_some()
 }
 
 /// A word of the SVSM's own memory or stacks, for reports: the address may be anything.

@@ -25,13 +25,17 @@ mod space;
 #[cfg(feature = "gdb")]
 pub use debug::{debug_read, debug_write, map_alias};
 pub use foreign::{
-    fixup, map_guest_ram, pvalidate_guest, read_guest, rmpadjust_guest, try_read_own, write_guest,
-    zero_guest,
+    fixup, is_guard, map_guest_ram, pvalidate_guest, read_guest, rmpadjust_guest, try_read_own,
+    write_guest, zero_guest,
 };
+#[cfg(feature = "tests")]
+pub use foreign::{try_read, try_rewrite};
 pub use frames::{
     OutOfMemory, ShadowStacks, allocate_slice, base, free_kib, new_shadow_stacks, new_stack,
     set_base,
 };
+#[cfg(feature = "tests")]
+pub use own::image_parts;
 pub use own::{
     DevicePage, SharedPage, VmsaPage, adopt, image_end, map_device, parameters,
     release_early_frames, release_own, share_page, switch_tables, validate_own,

@@ -67,9 +67,24 @@ pub(super) fn data_start() -> u64 {
     symbol!(__data_start)
 }
 
+/// Where the image's text ends, its constants end, and the boot stack has its guard page.
+#[cfg(feature = "tests")]
+pub fn image_parts() -> [u64; 3] {
+    [
+        symbol!(__rodata_start),
+        symbol!(__data_start),
+        boot_stack_guard(),
+    ]
+}
+
+/// The page below the boot CPU's stack.
+pub(super) fn boot_stack_guard() -> u64 {
+    symbol!(__boot_stack_guard)
+}
+
 /// How a page of the SVSM's memory is mapped; `None` for the guard page of the boot stack.
 fn access(va: u64) -> Option<Access> {
-    if va == symbol!(__boot_stack_guard) {
+    if va == boot_stack_guard() {
         None
     } else if va < symbol!(__rodata_start) {
         Some(Access::ReadExecute)

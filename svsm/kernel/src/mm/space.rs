@@ -135,6 +135,12 @@ impl ServiceSpace {
         self.pages
     }
 
+    /// What CR3 holds while the service runs.
+    #[cfg(feature = "tests")]
+    pub fn cr3(&self) -> u64 {
+        self.tables.cr3()
+    }
+
     /// Pages of heap that are mapped.
     pub fn heap_mapped(&self) -> u64 {
         self.heap_mapped

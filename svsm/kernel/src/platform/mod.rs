@@ -178,6 +178,16 @@ pub trait Platform: Sync {
     /// Has another CPU enter the debugger; `false` where it does so only when it comes by.
     #[cfg(feature = "gdb")]
     fn stop_cpu(&self, apic_id: u32) -> bool;
+    /// Notes what was signalled here, if anything was. On SEV-SNP it does not wait: a signal that came before HLT would not end
+    /// it.
+    #[cfg(feature = "tests")]
+    fn take_signal(&self);
+    /// Sends a CPU an NMI.
+    #[cfg(feature = "tests")]
+    fn send_nmi(&self, apic_id: u32) -> PlatformResult<()>;
+    /// Has the host make a page of guest RAM private, as a guest would before it has the page validated.
+    #[cfg(feature = "tests")]
+    fn make_private(&self, gpa: u64) -> PlatformResult<()>;
     /// Waits until this CPU is wanted: by an interrupt, or because the guest's level here wants to run the SVSM.
     fn idle(&self);
     /// Has this CPU interrupted after so many nanoseconds, or with 0 not at all, if it has a timer; what interrupted it before is

@@ -92,6 +92,13 @@ impl Services {
         &self.served
     }
 
+    /// What CR3 holds while each of them runs.
+    #[cfg(feature = "tests")]
+    pub fn tables(&self) -> impl Iterator<Item = u64> {
+        let hold = |service: &Service| Some(service.inner.try_hold()?.process.space().cr3());
+        self.list.iter().filter_map(hold)
+    }
+
     /// Takes hold of the service for a protocol: UNSUPPORTED_PROTOCOL when there is none (any more), BUSY when another CPU
     /// has it.
     fn hold(&self, protocol: u32) -> Result<(&Service, Hold<'_, Inner>), u64> {

@@ -4,20 +4,20 @@
 use super::{Inner, Pause, Reason, SLICE_MS};
 use crate::clock;
 use crate::kernel::Kernel;
-use svsm_abi::{VTPM_BUFFER, protocol, result, vtpm_call};
+use svsm_abi::{VTPM_BUFFER, result, vtpm_call};
 use svsm_core::machine::{GuestMemory, MemoryFault};
 use svsm_core::request::{CallResult, Registers};
 use svsm_core::service::exchange::{Call, Decision};
 use svsm_core::service::vtpm::{self as wire, HEADER_BYTES, RESPONSE_HEADER_BYTES};
 
-/// Executes the call in `registers` and puts the results there.
+/// Executes the call in `registers`, whose protocol says which service it is for, and puts the results there.
 pub fn call(kernel: &'static Kernel, registers: &mut Registers) {
-    let outcome = if !kernel.services.served().has(protocol::VTPM) {
+    let outcome = if !kernel.services.served().has(registers.protocol()) {
         Err(result::UNSUPPORTED_PROTOCOL)
     } else {
         match registers.call() {
             vtpm_call::QUERY => wire::query(registers),
-            vtpm_call::CMD => command(kernel, registers.rcx),
+            vtpm_call::CMD => command(kernel, registers.protocol(), registers.rcx),
             _ => Err(result::UNSUPPORTED_CALL),
         }
     };
@@ -25,8 +25,8 @@ pub fn call(kernel: &'static Kernel, registers: &mut Registers) {
 }
 
 /// One slice's worth of a TPM command in the buffer at `gpa`.
-fn command(kernel: &Kernel, gpa: u64) -> CallResult {
-    let (service, mut inner) = kernel.services.hold(protocol::VTPM)?;
+fn command(kernel: &Kernel, protocol: u32, gpa: u64) -> CallResult {
+    let (service, mut inner) = kernel.services.hold(protocol)?;
     let inner = &mut *inner;
     copy_in(kernel, inner, gpa)?;
     let call = match (

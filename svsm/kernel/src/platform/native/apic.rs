@@ -174,8 +174,8 @@ pub fn send_ipi(apic_id: u32) {
     }
 }
 
-/// Sends an NMI to another CPU.
-#[cfg(feature = "gdb")]
+/// Sends a CPU an NMI.
+#[cfg(any(feature = "gdb", feature = "tests"))]
 pub fn send_nmi(apic_id: u32) {
     if let Some(apic) = APIC.get() {
         apic.command(apic_id, NMI | ASSERT);

@@ -163,6 +163,22 @@ impl Platform for Native {
         true
     }
 
+    #[cfg(feature = "tests")]
+    fn take_signal(&self) {
+        self.idle();
+    }
+
+    #[cfg(feature = "tests")]
+    fn send_nmi(&self, apic_id: u32) -> PlatformResult<()> {
+        apic::send_nmi(apic_id);
+        Ok(())
+    }
+
+    #[cfg(feature = "tests")]
+    fn make_private(&self, _: u64) -> PlatformResult<()> {
+        Ok(())
+    }
+
     fn idle(&self) {
         cpu::wait_for_interrupt();
         apic::end_of_interrupt();

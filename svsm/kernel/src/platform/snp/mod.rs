@@ -136,6 +136,26 @@ impl Platform for Snp {
         false
     }
 
+    #[cfg(feature = "tests")]
+    fn take_signal(&self) {
+        core::hint::spin_loop();
+        doorbell::take();
+    }
+
+    #[cfg(feature = "tests")]
+    fn send_nmi(&self, _: u32) -> PlatformResult<()> {
+        Err(PlatformError {
+            reason: Reason::HostAnswer,
+            detail: Detail::Value("restricted injection has no vector but #HV, of", 1),
+        })
+    }
+
+    #[cfg(feature = "tests")]
+    fn make_private(&self, gpa: u64) -> PlatformResult<()> {
+        let page = core::iter::once((gpa, PageSize::Size4K));
+        Ok(ghcb::make_private(ghcb::current()?, page)?)
+    }
+
     fn idle(&self) {
         cpu::halt();
         doorbell::take();
