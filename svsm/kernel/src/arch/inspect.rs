@@ -125,11 +125,3 @@ pub fn fail(how: Failure) {
         }
     }
 }
-
-/// Returns to another place than it was called from, as after an overflow on the stack.
-pub fn smash_return() {
-    // SAFETY: both places are in this block. With shadow stacks the return raises #CP, which ends the SVSM.
-    unsafe {
-        asm!("call 3f", "ud2", "3:", "lea {a}, [rip + 4f]", "mov [rsp], {a}", "ret", "4:", a = out(reg) _)
-    };
-}

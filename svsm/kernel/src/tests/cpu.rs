@@ -129,7 +129,11 @@ pub mod suite {
         protection(cr4, CR4_CET, policy()?.shadow_stacks)?;
         let off = smp::on_all(|_| u64::from(cpu::shadow_stack_pointer() == 0))?;
         for (index, off) in smp::each(&off) {
-            check_eq!(off == 0, policy()?.shadow_stacks, "shadow stack on vCPU {index}");
+            check_eq!(
+                off == 0,
+                policy()?.shadow_stacks,
+                "shadow stack on vCPU {index}"
+            );
         }
     }
 

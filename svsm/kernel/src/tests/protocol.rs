@@ -113,13 +113,7 @@ pub mod suite {
             .ranges()
             .last()
             .map_or(0, |range| range.end);
-        for gpa in [
-            end,
-            mm::base(),
-            mm::base() + 0x10_0000,
-            u64::MAX & !7,
-            raw_pages(1)?,
-        ] {
+        for gpa in [end, mm::base(), mm::base() + 0x10_0000, !7, raw_pages(1)?] {
             check_eq!(
                 call(core_call::PVALIDATE, gpa, 0, 0)?.rax,
                 result::INVALID_ADDRESS,
@@ -236,7 +230,7 @@ pub mod suite {
         let entries = [
             gpa | pvalidate_entry::VALIDATE,
             mm::base() | pvalidate_entry::VALIDATE,
-            gpa + PAGE_SIZE | pvalidate_entry::VALIDATE,
+            (gpa + PAGE_SIZE) | pvalidate_entry::VALIDATE,
         ];
         check_eq!(pvalidate(&entries)?, (result::INVALID_ADDRESS, 1));
         let map = &subject()?.kernel.pages;
@@ -266,7 +260,7 @@ pub mod suite {
     fn a_vmsa_must_be_a_page_of_the_guests() {
         let area = page()?;
         let apic_id = subject()?.kernel.vcpus[0].apic_id().into();
-        for vmsa in [mm::base(), area, area + 8, raw_pages(1)?, u64::MAX & !0xFFF] {
+        for vmsa in [mm::base(), area, area + 8, raw_pages(1)?, !0xFFF] {
             let rax = call(core_call::CREATE_VCPU, vmsa, area, apic_id)?.rax;
             check_eq!(rax, result::INVALID_ADDRESS, "{vmsa:#x}");
         }

@@ -537,11 +537,7 @@ pub mod suite {
                     }
                     match what {
                         // Guest RAM is large; its tables are few.
-                        Found::Page(other)
-                            if other.va >= KERNEL_VIRTUAL_BASE && STACKS.end <= other.va =>
-                        {
-                            ControlFlow::Break(())
-                        }
+                        Found::Page(other) if STACKS.end <= other.va => ControlFlow::Break(()),
                         _ => ControlFlow::Continue(()),
                     }
                 });
