@@ -54,6 +54,8 @@ pub struct Fake {
     pub split_after: Cell<u64>,
     /// The host takes all pages away after this many operations.
     pub steal_after: Cell<u64>,
+    /// The host puts other pages in the place of all above 2 MiB after this many operations: assigned, but not validated.
+    pub swap_after: Cell<u64>,
     /// TLB flushes so far.
     pub flushes: Cell<u32>,
 }
@@ -86,6 +88,7 @@ impl Fake {
             operations: Cell::new(0),
             split_after: Cell::new(u64::MAX),
             steal_after: Cell::new(u64::MAX),
+            swap_after: Cell::new(u64::MAX),
             flushes: Cell::new(0),
         }
     }
@@ -114,14 +117,15 @@ impl Fake {
         let done = self.operations.get() + 1;
         self.operations.set(done);
         let due = |after: &Cell<u64>| done > after.get() && after.replace(u64::MAX) < done;
-        let (split, steal) = (due(&self.split_after), due(&self.steal_after));
-        if !split && !steal {
+        let [split, steal, swap] =
+            [&self.split_after, &self.steal_after, &self.swap_after].map(due);
+        if !(split || steal || swap) {
             return;
         }
-        for page in self.pages.borrow_mut().iter_mut() {
+        for (number, page) in self.pages.borrow_mut().iter_mut().enumerate() {
             page.large &= !split;
             page.assigned &= !steal;
-            page.validated &= !steal;
+            page.validated &= !(steal || swap && number >= 0x200);
         }
     }
 

@@ -235,12 +235,13 @@ impl Guest<'_> {
             8 => self.host(|page| page.running = page.vmsa && detail & 1 == 0, a),
             9 => {
                 let later = self.fake.operations.get() + u64::from(detail);
-                if number & 1 == 0 {
-                    self.fake.split_after.set(later);
-                } else {
-                    self.broken = true;
-                    self.fake.steal_after.set(later);
-                }
+                let what = match number & 3 {
+                    0 | 2 => &self.fake.split_after,
+                    1 => &self.fake.steal_after,
+                    _ => &self.fake.swap_after,
+                };
+                what.set(later);
+                self.broken |= number & 1 != 0;
             }
             10 => {
                 self.broken = true;
