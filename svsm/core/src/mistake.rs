@@ -20,6 +20,21 @@ pub(crate) enum Mistake {
     ComeUpRelaxed,
     /// The boot CPU stops waiting and tells nobody.
     GiveUpSilently,
+    /// A page is claimed although another vCPU may have claimed it since the look.
+    ClaimUnchecked,
+    /// Who claims a page does not see what was done to it before.
+    ClaimRelaxed,
+    /// Who claims a page later does not see what was done to it.
+    SettleRelaxed,
+    /// A writer takes the call lock whoever has it.
+    LockUnchecked,
+    /// Who takes a lock does not see what was done under it.
+    LockRelaxed,
+    /// Who takes a lock later does not see what was done under it.
+    UnlockRelaxed,
+    /// Locks are taken against their order.
+    #[cfg(all(test, loom))]
+    OrderReversed,
 }
 
 /// Whether the mistake is to be made.

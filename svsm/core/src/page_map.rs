@@ -7,6 +7,7 @@
 //! second page under the same address (58019 §7.1, the double-validation attack).
 
 use crate::memory_map::{FRAMES_PER_WORD, RamMap};
+use crate::mistake::{Mistake, made, ordering};
 use crate::sync::{AtomicU64, Ordering};
 use snp_abi::{PAGE_SIZE, PageSize};
 
@@ -197,12 +198,12 @@ impl<'a> PageMap<'a> {
                 return Err(Refused::State(state));
             }
             let claimed = current & !(MASK << shift) | (PageState::Busy as u64) << shift;
-            match self.words[word].compare_exchange(
-                current,
-                claimed,
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            ) {
+            if made(Mistake::ClaimUnchecked) {
+                self.words[word].store(claimed, Ordering::Relaxed);
+                return Ok(());
+            }
+            let see = ordering(Mistake::ClaimRelaxed, Ordering::Acquire);
+            match self.words[word].compare_exchange(current, claimed, see, Ordering::Relaxed) {
                 Ok(_) => return Ok(()),
                 Err(changed) => current = changed,
             }
@@ -268,11 +269,12 @@ impl<'a> PageMap<'a> {
     fn store(&self, index: u64, state: PageState) {
         let (word, shift) = place(index);
         let mut current = self.words[word].load(Ordering::Relaxed);
+        let publish = ordering(Mistake::SettleRelaxed, Ordering::Release);
         // Neighbours in the word may change meanwhile; the frame itself cannot.
         while let Err(changed) = self.words[word].compare_exchange(
             current,
             current & !(MASK << shift) | (state as u64) << shift,
-            Ordering::Release,
+            publish,
             Ordering::Relaxed,
         ) {
             current = changed;

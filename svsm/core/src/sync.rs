@@ -56,12 +56,13 @@ impl CallLock {
 
     /// Takes the lock together with other readers; `None` after too many attempts.
     pub fn read(&self) -> Option<ReadGuard<'_>> {
+        let see = ordering(Mistake::LockRelaxed, Ordering::Acquire);
         for _ in 0..ATTEMPTS {
             let state = self.state.load(Ordering::Relaxed);
             if state & WRITER == 0
                 && self
                     .state
-                    .compare_exchange(state, state + 1, Ordering::Acquire, Ordering::Relaxed)
+                    .compare_exchange(state, state + 1, see, Ordering::Relaxed)
                     .is_ok()
             {
                 return Some(ReadGuard(self));
@@ -73,11 +74,13 @@ impl CallLock {
 
     /// Takes the lock alone; `None` after too many attempts.
     pub fn write(&self) -> Option<WriteGuard<'_>> {
+        let see = ordering(Mistake::LockRelaxed, Ordering::Acquire);
         for _ in 0..ATTEMPTS {
             if self
                 .state
-                .compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed)
+                .compare_exchange(0, WRITER, see, Ordering::Relaxed)
                 .is_ok()
+                || made(Mistake::LockUnchecked)
             {
                 return Some(WriteGuard(self));
             }
@@ -95,13 +98,15 @@ impl Default for CallLock {
 
 impl Drop for ReadGuard<'_> {
     fn drop(&mut self) {
-        self.0.state.fetch_sub(1, Ordering::Release);
+        let publish = ordering(Mistake::UnlockRelaxed, Ordering::Release);
+        self.0.state.fetch_sub(1, publish);
     }
 }
 
 impl Drop for WriteGuard<'_> {
     fn drop(&mut self) {
-        self.0.state.store(0, Ordering::Release);
+        let publish = ordering(Mistake::UnlockRelaxed, Ordering::Release);
+        self.0.state.store(0, publish);
     }
 }
 
@@ -138,9 +143,8 @@ impl Gate {
 
     /// Enters, unless somebody is inside.
     pub fn try_enter(&self) -> Option<GateGuard<'_>> {
-        let taken = self
-            .inside
-            .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed);
+        let see = ordering(Mistake::LockRelaxed, Ordering::Acquire);
+        let taken = self.inside.compare_exchange(0, 1, see, Ordering::Relaxed);
         // A guard is made only now: dropping one opens the gate, whoever holds it.
         taken.ok().map(|_| GateGuard(self))
     }
@@ -154,7 +158,74 @@ impl Default for Gate {
 
 impl Drop for GateGuard<'_> {
     fn drop(&mut self) {
-        self.0.inside.store(0, Ordering::Release);
+        let publish = ordering(Mistake::UnlockRelaxed, Ordering::Release);
+        self.0.inside.store(0, publish);
+    }
+}
+
+/// One holder at a time; others wait. For the few instructions that must not be left out and take a bounded time.
+///
+/// What is taken while it is held, and what may not be, says the order of locks in `docs/src/soundness.md`.
+#[derive(Debug)]
+pub struct Spin {
+    /// 1 while somebody holds it.
+    held: AtomicU32,
+}
+
+/// Hold on a [`Spin`].
+#[derive(Debug)]
+#[must_use]
+pub struct SpinGuard<'a>(&'a Spin);
+
+impl Spin {
+    /// Free.
+    #[cfg(not(loom))]
+    pub const fn new() -> Spin {
+        Spin {
+            held: AtomicU32::new(0),
+        }
+    }
+
+    /// Free.
+    #[cfg(loom)]
+    pub fn new() -> Spin {
+        Spin {
+            held: AtomicU32::new(0),
+        }
+    }
+
+    /// Waits until it is free.
+    pub fn lock(&self) -> SpinGuard<'_> {
+        loop {
+            if let Some(guard) = self.try_lock() {
+                return guard;
+            }
+            pause();
+        }
+    }
+
+    /// Takes it, if it is free.
+    pub fn try_lock(&self) -> Option<SpinGuard<'_>> {
+        let see = ordering(Mistake::LockRelaxed, Ordering::Acquire);
+        let taken = self
+            .held
+            .compare_exchange(0, 1, see, Ordering::Relaxed)
+            .is_ok();
+        // A guard is made only now: dropping one opens the lock, whoever holds it.
+        taken.then(|| SpinGuard(self))
+    }
+}
+
+impl Default for Spin {
+    fn default() -> Self {
+        Spin::new()
+    }
+}
+
+impl Drop for SpinGuard<'_> {
+    fn drop(&mut self) {
+        let publish = ordering(Mistake::UnlockRelaxed, Ordering::Release);
+        self.0.held.store(0, publish);
     }
 }
 
@@ -255,6 +326,20 @@ mod tests {
     }
 
     #[test]
+    fn a_spin_lock_has_one_holder() {
+        let spin = Spin::new();
+        let held = spin.lock();
+        assert!(spin.try_lock().is_none());
+        assert!(
+            spin.try_lock().is_none(),
+            "an attempt does not open the lock"
+        );
+        drop(held);
+        drop(spin.lock());
+        assert!(spin.try_lock().is_some());
+    }
+
+    #[test]
     fn a_latch_is_filled_once() {
         let latch = Latch::new();
         let filling = latch.fill().unwrap();
@@ -281,3 +366,5 @@ mod tests {
 
 #[cfg(all(test, loom))]
 mod model;
+#[cfg(all(test, loom))]
+mod order;

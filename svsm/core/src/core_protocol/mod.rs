@@ -10,6 +10,8 @@ mod vcpu;
 
 #[cfg(all(any(test, feature = "fake-machine"), not(loom)))]
 pub mod fake;
+#[cfg(all(test, loom))]
+mod model;
 #[cfg(all(test, not(loom)))]
 mod tests;
 

@@ -5,6 +5,7 @@ use super::pvalidate::{GUEST_VMPL, LESS_PRIVILEGED};
 use crate::machine::{GuestMemory, MemoryFault, PageOpError, PageOps, adjust};
 use crate::page_map::{Claim, PageState};
 use crate::request::{CallResult, Registers};
+use crate::sync::pause;
 use crate::vcpu::{Vcpu, VmsaAccess, set_runnable};
 use core::mem::offset_of;
 use snp_abi::msr::EFER_SVME;
@@ -108,7 +109,7 @@ impl<M: GuestMemory + PageOps + VmsaAccess> CoreProtocol<'_, M> {
             if freed != Err(PageOpError::Code(FAIL_INUSE)) {
                 break;
             }
-            core::hint::spin_loop();
+            pause();
         }
         freed.map_err(Self::failed)?;
         if let Some(vcpu) = self.vcpus.running(vmsa) {

@@ -1,10 +1,8 @@
 //! The ways in which shared state is made: written once during boot, behind a lock, or held by one CPU at a time.
 
 use core::cell::UnsafeCell;
-use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicBool, Ordering};
-use svsm_core::sync::{Gate, GateGuard, Latch};
+use svsm_core::sync::{Gate, GateGuard, Latch, Spin, SpinGuard};
 
 /// A value that is set once and never changes after.
 pub struct Once<T> {
@@ -49,52 +47,29 @@ impl<T> Once<T> {
 
 /// A lock that is waited for: during boot, or for a few instructions that cannot wait themselves.
 pub struct SpinLock<T> {
-    taken: AtomicBool,
+    lock: Spin,
     value: UnsafeCell<T>,
 }
 
-// SAFETY: the value is reached through a guard only, of which there is one at a time; it moves between CPUs, hence Send.
+// SAFETY: the value is reached through a hold only, of which the lock gives out one at a time (modelled in `svsm_core`); it
+// moves between CPUs, hence Send.
 unsafe impl<T: Send> Sync for SpinLock<T> {}
-
-/// Holds a [`SpinLock`]. It is to be shared between CPUs only where a `&mut T` is: the lock's own `Sync` would say more.
-pub struct Guard<'a, T>(&'a SpinLock<T>, PhantomData<&'a mut T>);
 
 impl<T> SpinLock<T> {
     /// A free lock.
     pub const fn new(value: T) -> SpinLock<T> {
         SpinLock {
-            taken: AtomicBool::new(false),
+            lock: Spin::new(),
             value: UnsafeCell::new(value),
         }
     }
 
     /// Waits for the lock.
-    pub fn lock(&self) -> Guard<'_, T> {
-        while self.taken.swap(true, Ordering::Acquire) {
-            core::hint::spin_loop();
+    pub fn lock(&self) -> Held<'_, T, SpinGuard<'_>> {
+        Held {
+            _guard: self.lock.lock(),
+            value: &self.value,
         }
-        Guard(self, PhantomData)
-    }
-}
-
-impl<T> Deref for Guard<'_, T> {
-    type Target = T;
-    fn deref(&self) -> &T {
-        // SAFETY: the guard is the only one there is.
-        unsafe { &*self.0.value.get() }
-    }
-}
-
-impl<T> DerefMut for Guard<'_, T> {
-    fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: the guard is the only one there is, and it is borrowed mutably.
-        unsafe { &mut *self.0.value.get() }
-    }
-}
-
-impl<T> Drop for Guard<'_, T> {
-    fn drop(&mut self) {
-        self.0.taken.store(false, Ordering::Release);
     }
 }
 
@@ -104,15 +79,11 @@ pub struct Exclusive<T> {
     value: UnsafeCell<T>,
 }
 
-// SAFETY: the value is reached through a hold only, of which the gate gives out one at a time (modelled in `svsm_core`); it
-// moves between CPUs, hence Send.
+// SAFETY: as for `SpinLock`.
 unsafe impl<T: Send> Sync for Exclusive<T> {}
 
 /// Holds an [`Exclusive`].
-pub struct Hold<'a, T> {
-    value: &'a UnsafeCell<T>,
-    _gate: GateGuard<'a>,
-}
+pub type Hold<'a, T> = Held<'a, T, GateGuard<'a>>;
 
 impl<T> Exclusive<T> {
     /// A value that nobody holds.
@@ -125,24 +96,30 @@ impl<T> Exclusive<T> {
 
     /// Takes hold of it, unless another CPU has it.
     pub fn try_hold(&self) -> Option<Hold<'_, T>> {
-        Some(Hold {
-            _gate: self.gate.try_enter()?,
+        Some(Held {
+            _guard: self.gate.try_enter()?,
             value: &self.value,
         })
     }
 }
 
-impl<T> Deref for Hold<'_, T> {
+/// Holds a value, as long as the guard does. It stays on its CPU: the cell makes it neither `Send` nor `Sync`.
+pub struct Held<'a, T, G> {
+    value: &'a UnsafeCell<T>,
+    _guard: G,
+}
+
+impl<T, G> Deref for Held<'_, T, G> {
     type Target = T;
     fn deref(&self) -> &T {
-        // SAFETY: the hold is the only one there is.
+        // SAFETY: it is the only one there is, by the guard.
         unsafe { &*self.value.get() }
     }
 }
 
-impl<T> DerefMut for Hold<'_, T> {
+impl<T, G> DerefMut for Held<'_, T, G> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: the hold is the only one there is, and it is borrowed mutably.
+        // SAFETY: it is the only one there is, by the guard, and it is borrowed mutably.
         unsafe { &mut *self.value.get() }
     }
 }
