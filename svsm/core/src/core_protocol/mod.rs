@@ -8,10 +8,14 @@ mod memory;
 mod pvalidate;
 mod vcpu;
 
+#[cfg(test)]
+mod agreement;
 #[cfg(all(any(test, feature = "fake-machine"), not(loom)))]
 pub mod fake;
 #[cfg(all(test, loom))]
 mod model;
+#[cfg(all(test, not(loom)))]
+mod stress;
 #[cfg(all(test, not(loom)))]
 mod tests;
 

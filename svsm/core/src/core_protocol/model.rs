@@ -2,6 +2,7 @@
 //! instructions find, and nothing of the page map. What a page holds is plain memory, on which loom allows no race.
 
 use super::CoreProtocol;
+use super::agreement::{VALIDATED, VMSA, agree};
 use crate::machine::{GuestMemory, MemoryFault, PageOpError, PageOps, Validation};
 use crate::memory_map::RamMap;
 use crate::memory_map::tests::{LIMIT, area};
@@ -46,10 +47,6 @@ const fn own_list(vcpu: usize) -> u64 {
 const fn own_area(vcpu: usize) -> u64 {
     (2 + vcpu as u64) * PAGE_SIZE
 }
-
-/// Bits of the RMP.
-const VALIDATED: u32 = 1;
-const VMSA: u32 = 2;
 
 struct Page {
     /// Changed by instructions, which order nothing else.
@@ -263,29 +260,12 @@ impl Svsm {
         }
     }
 
-    /// Page map, RMP and vCPUs tell the same of every page.
     fn agree(&self) {
         let small = (0..PAGES).map(|page| page * PAGE_SIZE);
         let large = [LARGE, LARGE_OWN].into_iter();
+        let rmp = |gpa| self.machine.page(gpa).rmp.load(Ordering::Relaxed);
         for gpa in small.chain(large.flat_map(|gpa| [gpa, gpa + INSIDE])) {
-            let of_vcpu = |page: fn(&Vcpu) -> Option<u64>| {
-                let users = self.vcpus.iter().filter(|vcpu| page(vcpu) == Some(gpa));
-                users.count()
-            };
-            let told = (
-                self.machine.page(gpa).rmp.load(Ordering::Relaxed),
-                of_vcpu(Vcpu::calling_area),
-                of_vcpu(Vcpu::vmsa),
-            );
-            let expected = match self.pages.state(gpa) {
-                PageState::Unvalidated => (0, 0, 0),
-                PageState::Validated => (VALIDATED, 0, 0),
-                PageState::CallingArea => (VALIDATED, 1, 0),
-                // One that was replaced stays a VMSA until it is deleted.
-                PageState::Vmsa => (VALIDATED | VMSA, 0, told.2.min(1)),
-                other => panic!("{gpa:#x} is left {other:?}"),
-            };
-            assert_eq!(told, expected, "page {gpa:#x}");
+            agree(&self.pages, &self.vcpus, gpa, rmp(gpa));
         }
     }
 }
