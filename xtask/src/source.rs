@@ -61,6 +61,66 @@ pub fn count(text: &str) -> Counts {
     }
 }
 
+/// What `text` declares to be shared by its own word: its statics (those of assembler and linker script too) by name, its
+/// `unsafe impl`s as `Trait for Type`. Tests are left out.
+pub fn shared_items(text: &str) -> Vec<String> {
+    let code = without_tests(&code_only(text));
+    let tokens: Vec<&str> = tokens(&code).collect();
+    let mut items = Vec::new();
+    for (at, token) in tokens.iter().enumerate() {
+        let before = at.checked_sub(1).map_or("", |before| tokens[before]);
+        let after = &tokens[at + 1..];
+        match *token {
+            // Not the lifetime.
+            "static" if before != "'" => {
+                let name = after.iter().find(|&&token| token != "mut");
+                items.extend(name.map(|&name| name.to_owned()));
+            }
+            "impl" if before == "unsafe" => items.extend(implementation(after)),
+            _ => {}
+        }
+    }
+    items
+}
+
+/// `Trait for Type` of what follows the word `impl`, without paths and parameters.
+fn implementation(tokens: &[&str]) -> Option<String> {
+    let mut depth = 0_usize;
+    let mut names = [""; 2];
+    let mut part = 0;
+    for &token in tokens {
+        match token {
+            "<" => depth += 1,
+            ">" => depth = depth.saturating_sub(1),
+            "for" if depth == 0 => part = 1,
+            "{" | "where" if depth == 0 => break,
+            name if depth == 0 && name.starts_with(|first: char| first.is_alphabetic()) => {
+                names[part] = name;
+            }
+            _ => {}
+        }
+    }
+    (part == 1).then(|| format!("{} for {}", names[0], names[1]))
+}
+
+/// Identifiers, keywords and numbers as a whole, all else character by character.
+fn tokens(code: &str) -> impl Iterator<Item = &str> {
+    let mut rest = code.trim_start();
+    std::iter::from_fn(move || {
+        let first = rest.chars().next()?;
+        let is_word = |character: char| character.is_alphanumeric() || character == '_';
+        let length = if is_word(first) {
+            rest.find(|character| !is_word(character))
+                .unwrap_or(rest.len())
+        } else {
+            first.len_utf8()
+        };
+        let (token, after) = rest.split_at(length);
+        rest = after.trim_start();
+        Some(token)
+    })
+}
+
 /// Identifiers and keywords.
 pub fn words(code: &str) -> impl Iterator<Item = &str> {
     code.split(|character: char| !character.is_alphanumeric() && character != '_')
@@ -200,6 +260,31 @@ mod tests {
         "##;
         assert_eq!(count(text).unsafes, 2);
         assert_eq!(count(text).lines, 5);
+    }
+
+    #[test]
+    fn statics_and_unsafe_implementations_are_found_by_name() {
+        let text = r#"
+            pub(super) static MEMORY: SpinLock<Memory> = SpinLock::new(Memory { a: 0 });
+            unsafe extern "C" { safe static table: [u64; 2]; static mut rt_pml4: u64; }
+            fn f(x: &'static mut u8) -> &'static str { static INNER: u8 = 0; "static TEXT" }
+            // static COMMENT: u8 = 0;
+            unsafe impl<T: Send + Into<Vec<u8>>> Sync for Once<T> where T: Copy {}
+            unsafe
+            impl dlmalloc::Allocator for Pages {}
+            impl Sync for Safe {}
+            #[cfg(test)]
+            mod tests { static TEST: u8 = 0; }
+        "#;
+        let expected = [
+            "MEMORY",
+            "table",
+            "rt_pml4",
+            "INNER",
+            "Sync for Once",
+            "Allocator for Pages",
+        ];
+        assert_eq!(shared_items(text), expected);
     }
 
     #[test]

@@ -50,6 +50,7 @@ pub fn steps<'a>(paths: &'a Paths, stage: &'a Stage, long: bool) -> Vec<Step<'a>
     steps.push(Step::new("probe, 1 vCPU", move |_| boots.probe(1)));
     steps.extend(boots.fatal_cases(fatal::PROBE));
     steps.push(Step::new("probe, 4 vCPUs", move |_| boots.probe(4)).alone());
+    steps.push(Step::new("probe, 8 vCPUs", move |_| boots.probe(8)).alone());
     steps.push(Step::new("probe, gaps", move |_| boots.gaps()).alone());
     steps.extend(isolation::groups().into_iter().map(|group| {
         let name = group.name.clone();

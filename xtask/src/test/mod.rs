@@ -14,6 +14,7 @@ mod native_loader;
 mod policy;
 mod runner;
 mod secrets;
+mod soundness;
 mod stage;
 mod tpm;
 mod tpm_compare;
@@ -67,6 +68,7 @@ pub fn test(paths: &Paths, options: &TestOptions) -> Result<ExitCode> {
             .is_none_or(|filter| step.name.to_lowercase().contains(&filter.to_lowercase()))
     };
     let mut static_checks = checks::steps(paths);
+    static_checks.extend(soundness::steps(paths));
     static_checks.retain(wanted);
     let program = tpm::Program::default();
     let mut flows = tpm::steps(paths, &program, &options.tpm)?;
