@@ -14,12 +14,16 @@ struct Line {
     used: usize,
 }
 
-static LINE: SpinLock<Line> = SpinLock::new(Line {
-    bytes: [0; 256],
-    used: 0,
-});
+static LINE: SpinLock<Line> = SpinLock::new(Line::new());
 
 impl Line {
+    const fn new() -> Line {
+        Line {
+            bytes: [0; 256],
+            used: 0,
+        }
+    }
+
     fn flush(&mut self) {
         if self.used != 0 && Ghcb::ready() {
             io::out_string(PORT, &self.bytes[..self.used]);
@@ -56,9 +60,11 @@ pub fn print(arguments: fmt::Arguments) {
     line.flush();
 }
 
-/// Lets a panic print even if it happened while printing.
-pub(crate) fn force_unlock() {
-    LINE.force_unlock();
+/// Prints without the lock: for a panic, which may have happened while printing.
+pub(crate) fn print_last(arguments: fmt::Arguments) {
+    let mut line = Line::new();
+    let _ = line.write_fmt(arguments);
+    line.flush();
 }
 
 /// Prints to the console.

@@ -1,7 +1,7 @@
 //! Ways to end: power off, terminate with a reason, panic.
 
 use crate::ghcb::Ghcb;
-use crate::{console, cpu, io, msr_protocol, println};
+use crate::{console, cpu, io, msr_protocol};
 use core::panic::PanicInfo;
 
 pub use boot_abi::termination::{
@@ -31,8 +31,7 @@ pub fn terminate(set: u8, reason: u8) -> ! {
 fn panic(info: &PanicInfo) -> ! {
     cpu::cli();
     if Ghcb::ready() {
-        console::force_unlock();
-        println!("PANIC: {info}");
+        console::print_last(format_args!("PANIC: {info}\n"));
     }
     terminate(REASON_SET, REASON_PANIC)
 }

@@ -1,6 +1,7 @@
 //! A spin lock, and a cell for memory whose users are serialised by other means.
 
 use core::cell::UnsafeCell;
+use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,8 +14,9 @@ pub struct SpinLock<T> {
 // SAFETY: the value is reached only by the one holder of the lock.
 unsafe impl<T: Send> Sync for SpinLock<T> {}
 
-/// Access to a locked value; unlocks when dropped.
-pub struct SpinGuard<'a, T>(&'a SpinLock<T>);
+/// Access to a locked value; unlocks when dropped. It may be shared between processors only where a `&mut T` may: the lock's
+/// own `Sync` says more.
+pub struct SpinGuard<'a, T>(&'a SpinLock<T>, PhantomData<&'a mut T>);
 
 impl<T> SpinLock<T> {
     /// An unlocked value.
@@ -34,12 +36,7 @@ impl<T> SpinLock<T> {
         {
             core::hint::spin_loop();
         }
-        SpinGuard(self)
-    }
-
-    /// Opens the lock whoever holds it: for the panic handler, after which nothing else runs.
-    pub fn force_unlock(&self) {
-        self.locked.store(false, Ordering::Release);
+        SpinGuard(self, PhantomData)
     }
 }
 

@@ -15,6 +15,10 @@ static HEAP: Heap = Heap(SpinLock::new((0, 0)));
 // SAFETY: every call hands out a part of a chunk that no other call gets; nothing is taken back.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // Frames are aligned to no more than their size.
+        if layout.align() > 4096 {
+            return core::ptr::null_mut();
+        }
         let mut chunk = self.0.lock();
         let bytes = layout.size() as u64;
         let mut start = chunk.0.next_multiple_of(layout.align() as u64);

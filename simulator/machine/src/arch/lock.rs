@@ -1,6 +1,7 @@
 //! A spin lock. The machine runs with interrupts off, and NMI handlers take no lock, so it cannot deadlock on one CPU.
 
 use core::cell::UnsafeCell;
+use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -29,18 +30,30 @@ impl<T> SpinLock<T> {
                 super::cpu::relax();
             }
         }
-        Guard { lock: self }
+        Guard::new(self)
     }
 
     /// Takes the lock if it is free.
     pub fn try_lock(&self) -> Option<Guard<'_, T>> {
-        (!self.taken.swap(true, Ordering::Acquire)).then_some(Guard { lock: self })
+        // A guard is made only then: dropping one opens the lock, whoever holds it.
+        (!self.taken.swap(true, Ordering::Acquire)).then(|| Guard::new(self))
     }
 }
 
-/// Access to a locked value.
+/// Access to a locked value. It may be shared between processors only where a `&mut T` may: the lock's own `Sync` says more.
 pub struct Guard<'a, T> {
     lock: &'a SpinLock<T>,
+    value: PhantomData<&'a mut T>,
+}
+
+impl<'a, T> Guard<'a, T> {
+    /// For who has just taken the lock.
+    fn new(lock: &'a SpinLock<T>) -> Guard<'a, T> {
+        Guard {
+            lock,
+            value: PhantomData,
+        }
+    }
 }
 
 impl<T> Deref for Guard<'_, T> {

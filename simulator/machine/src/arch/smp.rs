@@ -3,12 +3,14 @@
 use super::time::{self, Deadline};
 use super::{frames, lapic, paging, percpu, phys};
 use core::arch::global_asm;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Where the trampoline goes; the vector of the SIPI is its page number.
 const TRAMPOLINE: u64 = 0x8000;
 /// Where in it the boot processor's parameters are.
 const PARAMETERS: u64 = 8;
+/// Where the stack is.
+const STACK: u64 = 0x18;
 /// Bytes of a processor's stack.
 const STACK_BYTES: u64 = 64 * 1024;
 /// How long a processor may take to report.
@@ -23,9 +25,9 @@ trampoline_start:
     jmp trampoline_16
 .org 0x08                               /* what the boot processor fills in */
     .quad 0                             /* 0x8008: CR3 */
-    .quad 0                             /* 0x8010: stack */
-    .quad 0                             /* 0x8018: APIC ID */
-    .quad 0                             /* 0x8020: entry */
+    .quad 0                             /* 0x8010: entry */
+    .quad 0                             /* 0x8018: a stack, until a processor has taken it */
+    .quad 0
     .word 23                            /* 0x8028: GDT pointer */
     .long 0x8030
 .org 0x30
@@ -61,9 +63,13 @@ trampoline_64:
     xor eax, eax
     mov fs, eax
     mov gs, eax
-    mov rsp, qword ptr [0x8010]
-    mov rdi, qword ptr [0x8018]
-    mov rax, qword ptr [0x8020]
+1:  pause                               /* one that comes late waits for the next stack */
+    xor eax, eax
+    xchg rax, qword ptr [0x8018]
+    test rax, rax
+    jz 1b
+    mov rsp, rax
+    mov rax, qword ptr [0x8010]
     xor ebp, ebp
     call rax
     ud2
@@ -87,14 +93,22 @@ pub fn start_others(wanted: usize, main: fn() -> !) -> Result<usize, &'static st
     let mut saved = [0u8; 512];
     let saved = &mut saved[..length];
     phys::read(TRAMPOLINE, saved);
-    // SAFETY: the linker placed the code between these symbols.
-    let code = unsafe { core::slice::from_raw_parts(&raw const trampoline_start, length) };
+    let mut block = [0u8; 16];
+    block[..8].copy_from_slice(&paging::root().to_le_bytes());
+    block[8..].copy_from_slice(&(ap_entry as *const () as u64).to_le_bytes());
+    // SAFETY: the linker placed the code between these symbols. Low memory holds no Rust value; the guest is not launched
+    // yet, and no processor is in the trampoline.
+    unsafe {
+        let code = core::slice::from_raw_parts(&raw const trampoline_start, length);
+        phys::write(TRAMPOLINE, code);
+        phys::write(TRAMPOLINE + PARAMETERS, &block);
+    }
     MAIN.lock().replace(main);
     for id in (0..255u32).filter(|&id| id != boot_id) {
         if percpu::count() >= wanted {
             break;
         }
-        start_one(id, code)?;
+        start_one(id)?;
     }
     // SAFETY: low memory holds no Rust value; the trampoline is no longer used.
     unsafe { phys::write(TRAMPOLINE, saved) };
@@ -104,25 +118,15 @@ pub fn start_others(wanted: usize, main: fn() -> !) -> Result<usize, &'static st
 
 static MAIN: super::lock::SpinLock<Option<fn() -> !>> = super::lock::SpinLock::new(None);
 
-/// Memory for a processor that did not answer is kept for the next one.
-static SPARE: super::lock::SpinLock<Option<u64>> = super::lock::SpinLock::new(None);
-
-fn start_one(id: u32, code: &[u8]) -> Result<(), &'static str> {
-    let out_of_memory = "no memory for another processor's stack";
-    let spare = SPARE.lock().take();
-    let stack = match spare {
-        Some(stack) => stack,
-        None => frames::allocate(STACK_BYTES / 4096).ok_or(out_of_memory)?,
-    };
-    let mut block = [0u8; 32];
-    block[..8].copy_from_slice(&paging::root().to_le_bytes());
-    block[8..16].copy_from_slice(&phys::virt(stack + STACK_BYTES).to_le_bytes());
-    block[16..24].copy_from_slice(&u64::from(id).to_le_bytes());
-    block[24..].copy_from_slice(&(ap_entry as *const () as u64).to_le_bytes());
-    // SAFETY: low memory holds no Rust value; the guest is not launched yet.
-    unsafe {
-        phys::write(TRAMPOLINE, code);
-        phys::write(TRAMPOLINE + PARAMETERS, &block);
+/// Starts the processor with this ID, if there is one. One that answers late takes a stack that was meant for another: each
+/// stack is taken once, and who has none waits.
+fn start_one(id: u32) -> Result<(), &'static str> {
+    // SAFETY: an aligned quadword of low memory, which from the first start on is only used as this atomic, by `xchg`.
+    let offered = unsafe { AtomicU64::from_ptr(phys::virt(TRAMPOLINE + STACK) as *mut u64) };
+    if offered.load(Ordering::Acquire) == 0 {
+        let stack = frames::allocate(STACK_BYTES / 4096);
+        let stack = stack.ok_or("no memory for another processor's stack")?;
+        offered.store(phys::virt(stack + STACK_BYTES), Ordering::Release);
     }
     let before = STARTED.load(Ordering::Acquire);
     lapic::send_init(id);
@@ -140,14 +144,13 @@ fn start_one(id: u32, code: &[u8]) -> Result<(), &'static str> {
             return Ok(());
         }
     }
-    *SPARE.lock() = Some(stack);
     Ok(())
 }
 
-extern "sysv64" fn ap_entry(id: u64) -> ! {
+extern "sysv64" fn ap_entry() -> ! {
     super::entry::load_gdt();
     super::idt::load();
-    let Some(area) = percpu::create(id as u32) else {
+    let Some(area) = percpu::create(lapic::id()) else {
         super::cpu::stop()
     };
     percpu::install(area);
