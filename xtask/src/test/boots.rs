@@ -50,7 +50,7 @@ pub fn steps<'a>(paths: &'a Paths, stage: &'a Stage, long: bool) -> Vec<Step<'a>
     steps.push(Step::new("probe, 1 vCPU", move |_| boots.probe(1)));
     steps.extend(boots.fatal_cases(fatal::PROBE));
     steps.push(Step::new("probe, 4 vCPUs", move |_| boots.probe(4)).alone());
-    steps.push(Step::new("probe, 8 vCPUs", move |_| boots.probe(8)).alone());
+    steps.push(Step::new("probe, races, 8 vCPUs", move |_| boots.races()).alone());
     steps.push(Step::new("probe, gaps", move |_| boots.gaps()).alone());
     steps.extend(isolation::groups().into_iter().map(|group| {
         let name = group.name.clone();
@@ -239,6 +239,14 @@ impl<'a> Boots<'a> {
             .or_else(|| report::digest_problem(&outcome, image))
             .or_else(|| canary_problem(&outcome));
         self.judge(&outcome, problem)?;
+        Ok(Verdict::Passed(report::cases(&outcome)))
+    }
+
+    /// Eight vCPUs that fight for pages and vCPUs.
+    fn races(&self) -> Result<Verdict> {
+        let image = Stage::need(&self.stage.probe)?;
+        let outcome = self.chosen(Program::PROBE, image, "concurrent", 8, 300)?;
+        self.judge(&outcome, report::probe_problem(&outcome))?;
         Ok(Verdict::Passed(report::cases(&outcome)))
     }
 
