@@ -122,8 +122,7 @@ pub struct Answer {
     pub table: Vec<u8>,
     /// How many vCPUs it announces besides.
     pub vp_count: u32,
-    /// How many processors, the last ones, are not to start although they exist. On a machine that cannot see to this it
-    /// is 0 if `dead` is replaced by `absent`.
+    /// How many processors, the last ones, are not to start although they exist: the machine has to see to that.
     pub dead: u32,
 }
 
