@@ -1,4 +1,5 @@
-//! Line plots as SVG, small enough to be read as text, in colours that suit light and dark pages.
+//! Line plots as SVG, small enough to be read as text, with a background of their own, light or dark as the reader's
+//! system is.
 
 use std::fmt::Write;
 
@@ -30,9 +31,10 @@ pub struct Plot {
     pub panels: Vec<Panel>,
 }
 
-/// Colours by their class in the style: told apart by people who see red and green alike, and on both backgrounds.
+/// Colours by their class in the style: told apart by people who see red and green alike.
 const STYLE: &str = "\
   text { font: 13px sans-serif; fill: #333 }\n\
+  .page { fill: #fff }\n\
   .title { font-weight: bold }\n\
   .axis { stroke: #333; fill: none }\n\
   .grid { stroke: #ccc; fill: none }\n\
@@ -41,7 +43,7 @@ const STYLE: &str = "\
   .s2 { stroke: #009e73; fill: #009e73 } .s3 { stroke: #cc79a7; fill: #cc79a7 }\n\
   .line.s0, .line.s1, .line.s2, .line.s3 { fill: none }\n\
   @media (prefers-color-scheme: dark) {\n\
-    text { fill: #ddd } .axis { stroke: #ddd } .grid { stroke: #555 }\n\
+    .page { fill: #1b1d20 } text { fill: #ddd } .axis { stroke: #ddd } .grid { stroke: #555 }\n\
     .s0 { stroke: #56b4e9; fill: #56b4e9 } .s1 { stroke: #e69f00; fill: #e69f00 }\n\
   }\n";
 
@@ -68,7 +70,8 @@ impl Plot {
         let (width, height) = (LEFT + count * (WIDTH + GAP), TOP + HEIGHT + 56.0);
         let mut text = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
-             height=\"{height}\" role=\"img\">\n<style>\n{STYLE}</style>\n"
+             height=\"{height}\" role=\"img\">\n<style>\n{STYLE}</style>\n\
+             <rect class=\"page\" width=\"{width}\" height=\"{height}\" rx=\"6\"/>\n"
         );
         let mut word = |x: f64, y: f64, anchor: &str, class: &str, words: &str| {
             let _ = writeln!(
