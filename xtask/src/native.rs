@@ -110,6 +110,35 @@ pub fn used(ready: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::qemu::fake::Fake;
+
+    /// A QEMU that answers `-object help`, and nothing else.
+    fn qemu(name: &str, objects: &str) -> Fake {
+        let script = format!(
+            "[ \"$*\" = '-object help' ] || exit 1\n\
+             echo 'List of user creatable objects:'\necho '  {objects}'"
+        );
+        Fake::new(name, &script)
+    }
+
+    fn loader(qemu: &Fake, options: &str) -> Option<PathBuf> {
+        let paths = Paths::find().unwrap();
+        let image = Path::new("image.igvm");
+        let machine = machine(&paths, qemu.program(), image, (1, 256), options).unwrap();
+        match machine.payload {
+            qemu::Payload::Native { loader, .. } => loader,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_qemu_that_loads_igvm_files_needs_no_loader_unless_that_has_options() {
+        let knows = qemu("igvm", "igvm-cfg");
+        assert_eq!(loader(&knows, ""), None);
+        assert!(loader(&knows, "madt=none").is_some());
+        let other = qemu("no-igvm", "iothread");
+        assert!(loader(&other, "").is_some());
+    }
 
     #[test]
     fn processors_and_memory_are_in_the_ready_line() {

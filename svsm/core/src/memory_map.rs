@@ -313,7 +313,7 @@ pub(crate) mod tests {
                 (0x10_0000, 0x10_1000)
             ]
         );
-        let all = RamMap::parse_around(&area, LIMIT, &[0..LIMIT]);
+        let all = RamMap::parse_around(&area, LIMIT, core::slice::from_ref(&(0..LIMIT)));
         assert_eq!(all.unwrap_err(), MemoryMapError::NoRam { entries: 3 });
     }
 

@@ -230,32 +230,7 @@ const GUEST: [u8; 189] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
-    use std::path::PathBuf;
-
-    /// A program in QEMU's place, in a folder that goes with it.
-    struct Fake(PathBuf);
-
-    impl Fake {
-        fn new(name: &str, script: &str) -> Fake {
-            let folder = env::temp_dir().join(format!("macadamia-fake-{name}-{}", process::id()));
-            fs::create_dir_all(&folder).unwrap();
-            let fake = Fake(folder);
-            fs::write(fake.program(), format!("#!/bin/sh\n{script}\n")).unwrap();
-            fs::set_permissions(fake.program(), fs::Permissions::from_mode(0o755)).unwrap();
-            fake
-        }
-
-        fn program(&self) -> PathBuf {
-            self.0.join("qemu")
-        }
-    }
-
-    impl Drop for Fake {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
+    use crate::qemu::fake::Fake;
 
     #[test]
     fn kvm_is_used_where_its_guest_gets_done() {
@@ -314,7 +289,7 @@ mod tests {
             return;
         }
         let fake = Fake::new("firmware", "");
-        let firmware = fake.0.join("firmware");
+        let firmware = fake.file("firmware");
         fs::write(&firmware, guest()).unwrap();
         let ability = run(
             Path::new(qemu),

@@ -1,6 +1,8 @@
 //! QEMU: a machine to be started, and what comes of it. Its command line is in [`flags`].
 
 mod accel;
+#[cfg(test)]
+pub mod fake;
 mod flags;
 mod program;
 
