@@ -6,7 +6,7 @@ use crate::arch::cpu;
 use crate::arch::sync::Once;
 use crate::arch::traps::{SPURIOUS, TIMER};
 use crate::clock;
-use crate::kernel;
+use crate::kernel::{self, KERNEL};
 use crate::mm::{self, DevicePage};
 use core::sync::atomic::{AtomicU64, Ordering};
 use svsm_core::cpuid::X2APIC;
@@ -30,12 +30,11 @@ const DIVIDE: u32 = 0x3E0;
 const ON: u32 = 1 << 8;
 const MASKED: u32 = 1 << 16;
 const DIVIDE_BY_1: u32 = 0b1011;
-/// In the interrupt command: delivery modes, asserted, all but this CPU, not yet sent.
+/// In the interrupt command: delivery modes, asserted, not yet sent.
 const NMI: u32 = 0b100 << 8;
 const INIT: u32 = 0b101 << 8;
 const START_UP: u32 = 0b110 << 8;
 const ASSERT: u32 = 1 << 14;
-const ALL_OTHERS: u32 = 0b11 << 18;
 const PENDING: u32 = 1 << 12;
 
 /// Looks at a command until it counts as sent.
@@ -182,9 +181,14 @@ pub fn send_nmi(apic_id: u32) {
     }
 }
 
-/// Has all other CPUs stop: by an NMI, which needs no consent.
-pub fn stop_others() {
-    if let Some(apic) = APIC.get() {
-        apic.command(0, NMI | ASSERT | ALL_OTHERS);
+/// Has all other CPUs that run the SVSM stop: by an NMI, which needs no consent. One that has not come up has no handler for
+/// it either: it would reset the machine.
+pub fn stop_others(own: u32) {
+    let (Some(apic), Some(kernel)) = (APIC.get(), KERNEL.get()) else {
+        return;
+    };
+    let others = kernel.vcpus.iter().filter(|vcpu| vcpu.is_online());
+    for vcpu in others.filter(|vcpu| vcpu.apic_id() != own) {
+        apic.command(vcpu.apic_id(), NMI | ASSERT);
     }
 }

@@ -120,7 +120,7 @@ impl Platform for Native {
     }
 
     fn terminate(&self, reason: Reason) -> ! {
-        apic::stop_others();
+        apic::stop_others(apic_id());
         for &byte in BOCHS_WORD {
             cpu::out8(BOCHS_PORT, byte);
         }
