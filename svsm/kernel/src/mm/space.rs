@@ -9,6 +9,7 @@ use super::page_table::{Access, PageTables};
 use crate::arch::cpu;
 use crate::arch::percpu::this_cpu;
 use crate::arch::traps::TrapFrame;
+use core::marker::PhantomData;
 use service_abi::layout::{HEAP_BASE, MESSAGE, STACK_TOP};
 use service_abi::limit::STACK_PAGES;
 use snp_abi::PAGE_SIZE;
@@ -242,6 +243,8 @@ impl ServiceSpace {
 pub struct Entered<'a> {
     space: &'a mut ServiceSpace,
     kernel: u64,
+    /// It stays on the CPU whose tables it changes back.
+    not_send: PhantomData<*const ()>,
 }
 
 impl<'a> Entered<'a> {
@@ -250,7 +253,11 @@ impl<'a> Entered<'a> {
         let kernel = cpu::control_registers().cr3;
         // SAFETY: the kernel's half is the kernel's own tables.
         unsafe { cpu::set_cr3(space.tables.cr3()) };
-        Entered { space, kernel }
+        Entered {
+            space,
+            kernel,
+            not_send: PhantomData,
+        }
     }
 
     /// Goes on with the service until something interrupts it.
