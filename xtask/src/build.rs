@@ -44,6 +44,12 @@ pub enum Contents<'a> {
     Probe,
     /// The same with the broken service in the vTPM's place.
     ProbeBroken,
+    /// The same as for Linux with a debugger in the SVSM.
+    LinuxDebugger(&'a LinuxFiles),
+    /// The same as for the probe with a debugger in the SVSM.
+    ProbeDebugger,
+    /// The SVSM with a debugger, alone.
+    SvsmDebugger,
     /// The SVSM alone: it comes up, and ends because there is no guest.
     Svsm,
     /// The conformance payload alone, in the SVSM's place.
@@ -54,10 +60,30 @@ impl Contents<'_> {
     /// The SVSM's service for the vTPM protocol.
     const fn vtpm(&self) -> Option<Program> {
         match self {
-            Contents::Linux(_) | Contents::Probe => Some(Program::Vtpm),
+            Contents::Linux(_)
+            | Contents::Probe
+            | Contents::LinuxDebugger(_)
+            | Contents::ProbeDebugger => Some(Program::Vtpm),
             Contents::LinuxKnownSeeds(_) => Some(Program::VtpmKnownSeeds),
             Contents::ProbeBroken => Some(Program::Broken),
-            Contents::Svsm | Contents::Conformance => None,
+            Contents::Svsm | Contents::SvsmDebugger | Contents::Conformance => None,
+        }
+    }
+
+    /// Whether the SVSM has a debugger.
+    const fn has_debugger(&self) -> bool {
+        matches!(
+            self,
+            Contents::LinuxDebugger(_) | Contents::ProbeDebugger | Contents::SvsmDebugger
+        )
+    }
+
+    /// The SVSM.
+    const fn svsm(&self) -> Program {
+        if self.has_debugger() {
+            Program::SvsmDebugger
+        } else {
+            Program::Svsm
         }
     }
 }
@@ -109,15 +135,17 @@ pub fn image(paths: &Paths, name: &str, contents: &Contents) -> Result<Image> {
                 .arg("--payload")
                 .arg(Program::Conformance.path(paths));
         }
-        Contents::Probe | Contents::ProbeBroken => {
-            command.arg("--svsm").arg(Program::Svsm.path(paths));
+        Contents::Probe | Contents::ProbeBroken | Contents::ProbeDebugger => {
+            command.arg("--svsm").arg(contents.svsm().path(paths));
             command.arg("--guest").arg(Program::Probe.path(paths));
         }
-        Contents::Svsm => {
-            command.arg("--svsm").arg(Program::Svsm.path(paths));
+        Contents::Svsm | Contents::SvsmDebugger => {
+            command.arg("--svsm").arg(contents.svsm().path(paths));
         }
-        Contents::Linux(files) | Contents::LinuxKnownSeeds(files) => {
-            command.arg("--svsm").arg(Program::Svsm.path(paths));
+        Contents::Linux(files)
+        | Contents::LinuxKnownSeeds(files)
+        | Contents::LinuxDebugger(files) => {
+            command.arg("--svsm").arg(contents.svsm().path(paths));
             command.arg("--guest").arg(Program::Shim.path(paths));
             command.arg("--kernel").arg(&files.kernel);
             command.arg("--initrd").arg(&files.initrd);
@@ -131,6 +159,9 @@ pub fn image(paths: &Paths, name: &str, contents: &Contents) -> Result<Image> {
         });
         service.push(program.path(paths));
         command.arg("--service").arg(service);
+    }
+    if contents.has_debugger() {
+        command.arg("--debugger");
     }
     command.arg("--output").arg(&path);
     process::check(&mut command, IMAGE_LIMIT, |_| {}).context("cannot make the image")?;

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use snp_model::trace::Filter;
 
 use crate::paths::Paths;
-use crate::{bench, boot_bench, build, fuzz, run, test, tpm_bench, vtpm_bench};
+use crate::{bench, boot_bench, build, debug, fuzz, run, test, tpm_bench, vtpm_bench};
 
 /// Builds, starts, tests and measures the Macadamia SVSM.
 #[derive(Parser)]
@@ -45,6 +45,15 @@ Examples:
   cargo xtask run --append loglevel=7     measured like the rest of the line
   cargo xtask run --kernel bzImage --initrd initrd.img --tour")]
     Run(run::RunOptions),
+    /// Boot an SVSM with a debugger in it, and gdb at its first line after the console is there
+    #[command(after_help = "\
+The image has the test guest. The SVSM's console is in
+target/macadamia/logs/debug.serial.log; QEMU ends with gdb.
+
+Examples:
+  cargo xtask debug
+  cargo xtask debug --platform native --cpus 4 -- -ex 'break svsm_kernel_gdb::serve::run'")]
+    Debug(debug::DebugOptions),
     /// Run every check of the project and end with one line of counts
     #[command(after_help = "\
 Steps run two at a time at most, each with a time limit. A failing boot leaves
@@ -140,6 +149,7 @@ impl Cli {
         let paths = Paths::find()?;
         match self.command {
             Command::Run(options) => run::run(&paths, &options),
+            Command::Debug(options) => debug::debug(&paths, &options),
             Command::Test(options) => test::test(&paths, &options),
             Command::Bench { boots, other } => match other {
                 None => bench::bench(&paths, &boots),

@@ -24,6 +24,8 @@ pub enum Program {
     Conformance,
     /// The SVSM.
     Svsm,
+    /// The same with a debugger in it.
+    SvsmDebugger,
     /// Its vTPM.
     Vtpm,
     /// A vTPM whose secrets everybody knows, for a test.
@@ -75,6 +77,15 @@ impl Program {
     pub const NATIVE: &'static [Program] = &[Program::NativeLoader, Program::Svsm, Program::Vtpm];
     /// What runs when an image has no guest, on either platform.
     pub const SVSM: &'static [Program] = &[Program::Machine, Program::NativeLoader, Program::Svsm];
+    /// What runs when an image has a debugger, on either platform. Not among [`Program::ALL`]: nothing of it is released.
+    pub const DEBUGGER: &'static [Program] = &[
+        Program::Machine,
+        Program::NativeLoader,
+        Program::SvsmDebugger,
+        Program::Vtpm,
+        Program::Shim,
+        Program::Probe,
+    ];
     /// What runs when the conformance payload does.
     pub const CONFORMANCE: &'static [Program] = &[Program::Machine, Program::Conformance];
 
@@ -82,6 +93,7 @@ impl Program {
     pub const fn package(self) -> &'static str {
         match self {
             Program::VtpmKnownSeeds => Program::Vtpm.name(),
+            Program::SvsmDebugger => Program::Svsm.name(),
             other => other.name(),
         }
     }
@@ -93,11 +105,20 @@ impl Program {
             Program::NativeLoader => "native-loader",
             Program::Conformance => "snp-conformance",
             Program::Svsm => "svsm-kernel",
+            Program::SvsmDebugger => "svsm-kernel-gdb",
             Program::Vtpm => "svsm-vtpm",
             Program::VtpmKnownSeeds => "svsm-vtpm-known-seeds",
             Program::Broken => "svsm-broken",
             Program::Shim => "guest-shim",
             Program::Probe => "guest-probe",
+        }
+    }
+
+    /// The feature of its package that it is built with.
+    const fn feature(self) -> Option<&'static str> {
+        match self {
+            Program::SvsmDebugger => Some("svsm-kernel/gdb"),
+            _ => None,
         }
     }
 
@@ -114,10 +135,23 @@ pub const IGVM_TOOL: &str = "macadamia-igvm";
 pub fn bare_metal(paths: &Paths, programs: &[Program]) -> Result<()> {
     let mut cargo = bare_metal_command(paths, "build")?;
     cargo.arg("--keep-going");
-    for program in programs {
+    let (special, ordinary): (Vec<Program>, Vec<Program>) = programs
+        .iter()
+        .copied()
+        .partition(|program| program.feature().is_some());
+    for program in &ordinary {
         cargo.args(["--package", program.package()]);
     }
-    run_cargo(&mut cargo, "building for bare metal")?;
+    if !ordinary.is_empty() {
+        run_cargo(&mut cargo, "building for bare metal")?;
+    }
+    // One that has a feature is a build of its own, as features are of a whole build.
+    for program in special {
+        let mut cargo = bare_metal_command(paths, "build")?;
+        cargo.args(["--package", program.package(), "--bin", program.name()]);
+        cargo.args(["--features", program.feature().unwrap_or_default()]);
+        run_cargo(&mut cargo, &format!("building {}", program.name()))?;
+    }
     for program in programs {
         let path = program.path(paths);
         if !path.is_file() {

@@ -9,6 +9,7 @@ mod build;
 mod cli;
 mod compile;
 mod cpio;
+mod debug;
 mod elf;
 mod figures;
 mod fuzz;

@@ -52,6 +52,12 @@ pub const BOCHS: [Tool; 8] = [
     },
 ];
 
+/// What speaks with the SVSM's debugger.
+pub const GDB: Tool = Tool {
+    program: "gdb",
+    package: "gdb",
+};
+
 /// Decompresses the kernel's modules.
 pub const XZ: Tool = Tool {
     program: "xz",

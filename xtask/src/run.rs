@@ -50,6 +50,10 @@ pub struct RunOptions {
     /// Seconds after which a boot without terminal is ended
     #[arg(long, default_value = "300", value_name = "SECONDS", value_parser = seconds)]
     timeout: Duration,
+    /// Put a debugger into the SVSM, which is then no release image, and have it at this port of 127.0.0.1. The boot waits a
+    /// minute for gdb: `target remote :PORT`. `cargo xtask debug` does that by itself
+    #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "1234", conflicts_with_all = ["bochs", "plain"])]
+    gdb: Option<u16>,
     /// Boot the same kernel and RAM disk in QEMU without SVSM and SNP, for comparison
     #[arg(long)]
     plain: bool,
@@ -93,7 +97,7 @@ pub fn run(paths: &Paths, options: &RunOptions) -> Result<ExitCode> {
     }
     let (image, files) = {
         let _lock = paths.lock()?;
-        prepare(paths, payload, &options.guest, shell)?
+        prepare(paths, payload, &options.guest, shell, options.gdb.is_some())?
     };
     ui::note(format!(
         "{}: launch digest {}",
@@ -115,6 +119,7 @@ pub fn run(paths: &Paths, options: &RunOptions) -> Result<ExitCode> {
         (options.size.cpus, options.size.memory),
     );
     machine.accelerator = accelerator;
+    machine.debugger = options.gdb;
     let outcome = if shell && payload == Payload::Linux {
         machine.run_on_terminal(paths, "run")?
     } else {
@@ -148,11 +153,12 @@ fn run_native(
         options.trace.is_none(),
         "--trace is of the software SNP machine, which a native boot does without"
     );
-    let image = prepare_native(paths, payload, &options.guest)?;
+    let image = prepare_native(paths, payload, &options.guest, options.gdb.is_some())?;
     let words = options.machine.as_deref().unwrap_or_default();
     let size = (options.size.cpus, options.size.memory);
     let mut machine = native::machine(paths, qemu, &image.path, size, words)?;
     machine.accelerator = accelerator;
+    machine.debugger = options.gdb;
     let outcome = machine.run(paths, &watch(options))?;
     let loader = match &machine.payload {
         qemu::Payload::Native { loader: None, .. } => "loaded by QEMU itself",
@@ -166,10 +172,10 @@ fn run_native(
     report::summarise_native(paths, &what, &image, &outcome, problem)
 }
 
-fn prepare_native(paths: &Paths, payload: Payload, guest: &Guest) -> Result<Image> {
+fn prepare_native(paths: &Paths, payload: Payload, guest: &Guest, debugger: bool) -> Result<Image> {
     let _lock = paths.lock()?;
     compile::bare_metal(paths, &[Program::NativeLoader])?;
-    let (image, _) = prepare(paths, payload, guest, false)?;
+    let (image, _) = prepare(paths, payload, guest, false, debugger)?;
     Ok(image)
 }
 
@@ -180,7 +186,7 @@ fn run_bochs(paths: &Paths, options: &RunOptions) -> Result<ExitCode> {
         "Bochs runs native images only: --platform native"
     );
     bochs::require()?;
-    let image = prepare_native(paths, choose_payload(options), &options.guest)?;
+    let image = prepare_native(paths, choose_payload(options), &options.guest, false)?;
     let machine = bochs::Machine {
         loader: Program::NativeLoader.path(paths),
         image: image.path.clone(),
@@ -204,7 +210,7 @@ fn machine_options(options: &RunOptions) -> String {
 /// `cargo xtask image`.
 pub fn image(paths: &Paths, options: &Guest) -> Result<()> {
     let _lock = paths.lock()?;
-    let (image, files) = prepare(paths, Payload::Linux, options, wants_shell(options))?;
+    let (image, files) = prepare(paths, Payload::Linux, options, wants_shell(options), false)?;
     for (name, path) in files {
         println!("{name:24} {}", paths.show(&path));
     }
@@ -243,8 +249,21 @@ fn prepare(
     payload: Payload,
     guest: &Guest,
     shell: bool,
+    debugger: bool,
 ) -> Result<(Image, FwCfgFiles)> {
     match payload {
+        Payload::Probe if debugger => {
+            compile::bare_metal(paths, Program::DEBUGGER)?;
+            let image = build::image(paths, "probe-debugger", &Contents::ProbeDebugger)?;
+            Ok((image, Vec::new()))
+        }
+        Payload::Linux if debugger => {
+            let files = linux_files(paths, guest, shell)?;
+            compile::bare_metal(paths, Program::DEBUGGER)?;
+            let contents = Contents::LinuxDebugger(&files);
+            let image = build::image(paths, "linux-debugger", &contents)?;
+            Ok((image, fw_cfg_files(&files)))
+        }
         Payload::Probe => {
             compile::bare_metal(paths, Program::PROBE)?;
             Ok((build::image(paths, "probe", &Contents::Probe)?, Vec::new()))

@@ -41,7 +41,11 @@ fn subject_of(line: &str, programs: &[Program]) -> Option<Vec<Program>> {
     match line.strip_prefix("machine: ") {
         // The machine speaks of itself, or of the guest at some VMPL.
         Some(rest) if rest.starts_with("internal error") => Some(vec![Program::Machine]),
-        Some(rest) if rest.contains("VMPL0") => Some(of(&[Program::Svsm, Program::Conformance])),
+        Some(rest) if rest.contains("VMPL0") => Some(of(&[
+            Program::Svsm,
+            Program::SvsmDebugger,
+            Program::Conformance,
+        ])),
         Some(rest) if rest.contains("VMPL") => {
             Some(of(&[Program::Shim, Program::Probe, Program::Conformance]))
         }
@@ -51,7 +55,7 @@ fn subject_of(line: &str, programs: &[Program]) -> Option<Vec<Program>> {
             Program::VtpmKnownSeeds,
             Program::Broken,
         ])),
-        None if line.starts_with("svsm: ") => Some(of(&[Program::Svsm])),
+        None if line.starts_with("svsm: ") => Some(of(&[Program::Svsm, Program::SvsmDebugger])),
         None => None,
     }
 }

@@ -79,6 +79,15 @@ impl Machine {
         command
     }
 
+    /// The second serial port. Nobody but this machine's own programs reach it, and QEMU does not wait for one.
+    pub(super) fn debugger_port(&self) -> Vec<String> {
+        let option = |port| {
+            let option = format!("tcp:127.0.0.1:{port},server=on,wait=off");
+            ["-serial".to_owned(), option]
+        };
+        self.debugger.map(option).into_iter().flatten().collect()
+    }
+
     fn board(&self) -> String {
         match &self.payload {
             Payload::Native { loader: None, .. } => format!("q35,{IGVM_OBJECT}=igvm0"),

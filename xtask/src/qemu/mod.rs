@@ -9,6 +9,7 @@ mod program;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -83,6 +84,42 @@ pub struct Machine {
     pub accelerator: Accelerator,
     /// Features that its processors lack, by QEMU's names.
     pub without: Vec<String>,
+    /// Where its second serial port, the debugger's, is reached: a port of this machine's own address.
+    pub debugger: Option<u16>,
+}
+
+/// A machine that was started and is ended at the latest when this is dropped.
+pub struct Running {
+    child: Child,
+    /// Its logs.
+    pub logs: Logs,
+}
+
+impl Running {
+    /// Waits for its end for so long.
+    pub fn wait(&mut self, limit: Duration) -> Result<Option<End>> {
+        let begun = Instant::now();
+        while begun.elapsed() < limit {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(Some(status.code().map_or(End::Signal, End::Status)));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(None)
+    }
+
+    /// What it has said on its console so far.
+    pub fn console(&self) -> String {
+        let text = fs::read(&self.logs.serial).unwrap_or_default();
+        String::from_utf8_lossy(&text).into_owned()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 impl Machine {
@@ -95,6 +132,7 @@ impl Machine {
             memory,
             accelerator: Accelerator::Tcg,
             without: Vec::new(),
+            debugger: None,
         }
     }
 
@@ -105,6 +143,7 @@ impl Machine {
         let monitor = Monitor::new();
         command
             .args(["-serial", "stdio"])
+            .args(self.debugger_port())
             .args(["-monitor", &monitor.option()])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -129,6 +168,21 @@ impl Machine {
         })
     }
 
+    /// Starts it with its console in a log, and does not wait.
+    pub fn start(&self, paths: &Paths, name: &str) -> Result<Running> {
+        let logs = Logs::new(paths, name)?;
+        let mut command = self.command(&logs.machine);
+        command
+            .args(["-serial", &format!("file:{}", flags::comma(&logs.serial))])
+            .args(self.debugger_port())
+            .args(["-monitor", "none"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&logs.errors)?);
+        let child = self.spawn(&mut command)?;
+        Ok(Running { child, logs })
+    }
+
     /// Starts it with this terminal as its console. Ctrl-A X ends it.
     pub fn run_on_terminal(&self, paths: &Paths, name: &str) -> Result<Outcome> {
         let logs = Logs::new(paths, name)?;
@@ -140,6 +194,7 @@ impl Machine {
                 flags::comma(&logs.serial)
             ))
             .args(["-serial", "chardev:console"])
+            .args(self.debugger_port())
             .args(["-monitor", "none"]);
         let started = Instant::now();
         let mut child = self.spawn(&mut command)?;
@@ -165,6 +220,7 @@ impl Machine {
             machine_log: logs.machine,
             registers: String::new(),
             programs: match self.payload {
+                _ if self.debugger.is_some() => Program::DEBUGGER,
                 Payload::Snp { programs, .. } => programs,
                 Payload::Native { .. } => Program::NATIVE,
                 Payload::Plain { .. } => &[],

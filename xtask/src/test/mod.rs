@@ -5,6 +5,7 @@ mod bochs;
 mod boots;
 pub mod checks;
 mod cpus;
+mod debugger;
 mod fatal;
 mod fuzz;
 mod isolation;
@@ -83,6 +84,7 @@ pub fn test(paths: &Paths, options: &TestOptions) -> Result<ExitCode> {
     boots.extend(boots::steps(paths, &stage, options.long));
     boots.extend(native_loader::steps(paths, &stage));
     boots.extend(bochs::steps(paths, &stage));
+    boots.extend(debugger::steps(paths, &stage));
     boots.extend(cpus::steps(paths, &stage, options.long));
     boots.extend(native::steps(paths, &stage, options.long));
     boots.extend(policy::steps(paths, &stage));

@@ -35,6 +35,8 @@ pub struct Stage {
     pub broken: OnceLock<Image>,
     /// The image without guest and services.
     pub svsm: OnceLock<Image>,
+    /// The same with a debugger.
+    pub debugger: OnceLock<Image>,
     /// The conformance payload's image.
     pub conformance: OnceLock<Image>,
 }
@@ -98,6 +100,12 @@ pub fn prepare<'a>(paths: &'a Paths, stage: &'a Stage, options: &'a BootOptions)
             let _ = stage.broken.set(image);
             Ok(passed())
         }),
+        Step::new("image, debugger", |_| {
+            compile::bare_metal(paths, Program::DEBUGGER)?;
+            let image = build::image(paths, "debugger", &Contents::SvsmDebugger)?;
+            let _ = stage.debugger.set(image);
+            Ok(passed())
+        }),
         Step::new("image, Linux", |_| {
             compile::bare_metal(paths, Program::LINUX)?;
             let files = {
@@ -125,6 +133,7 @@ pub fn needs(boot: &Step, step: &Step) -> bool {
         Some("Linux" | "flipped byte") => "image, Linux",
         Some("probe" | "native" | "policy" | "Bochs") => "image, probe",
         Some("lying MADT" | "shuffled CPU starts") => "image, SVSM",
+        Some("debugger") => "image, debugger",
         Some("isolation") => "image, broken service",
         Some("TPM guest" | "vTPM guest" | "native loader") => "QEMU",
         _ => "image, conformance",

@@ -39,7 +39,8 @@ pub fn init() -> bool {
     cpu::out8(DATA, 1);
     cpu::out8(INTERRUPT_ENABLE, 0);
     cpu::out8(LINE_CONTROL, 3);
-    cpu::out8(FIFO, 7);
+    // What has come meanwhile stays.
+    cpu::out8(FIFO, 1);
     cpu::out8(MODEM_CONTROL, 3);
     true
 }
