@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use anyhow::Result;
+use boot_abi::{BootParams, FLAG_DEBUGGER, layout};
 use igvm_loader::{Body, Header, Image, PAGE_SIZE, PageKind, Platform, PlatformHeader};
 use snp_abi::SevFeatures;
 use snp_abi::vmsa::Vmsa;
@@ -55,7 +56,34 @@ pub fn describe(bytes: &[u8], each: bool) -> Result<String> {
     }
     flush(&mut text, &mut run)?;
     services(&mut text, &image)?;
+    debugger(&mut text, &image)?;
     Ok(text)
+}
+
+/// Whether the measured parameters of a platform's part say that the SVSM has a debugger.
+fn debugger(text: &mut String, image: &Image<'_>) -> Result<()> {
+    for (base, platform) in [
+        (layout::SVSM_BASE, "SEV-SNP"),
+        (layout::NATIVE_SVSM_BASE, "native"),
+    ] {
+        for header in image.headers() {
+            if let Body::PageData {
+                gpa,
+                contents: Some(page),
+                ..
+            } = header?.body
+                && gpa == base + layout::PARAMETERS_OFFSET
+                && let Ok((params, _)) = BootParams::read_from_prefix(page)
+                && params.flags.get() & FLAG_DEBUGGER != 0
+            {
+                writeln!(
+                    text,
+                    "{platform}: the SVSM has a debugger: this image keeps no secret"
+                )?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The services, if there are any.

@@ -21,7 +21,7 @@ use crate::test::stage::Stage;
 /// Time for a session, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// What gdb is told.
+/// What gdb is told. The stack below RSP is the stub's own, so it is its far end that is written to.
 const SCRIPT: &str = "\
 set pagination off
 set confirm off
@@ -30,8 +30,8 @@ break svsm_kernel_gdb::boot::ready
 continue
 backtrace
 set language c
-set var *(unsigned long *)($rsp - 512) = 0x1122334455667788
-x/gx $rsp - 512
+set var *(unsigned long *)((char *)&__boot_stack_bottom + 64) = 0x1122334455667788
+x/gx (char *)&__boot_stack_bottom + 64
 set var $r11 = 0x55667788
 info registers r11
 x/2i $pc
