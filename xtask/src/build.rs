@@ -22,6 +22,9 @@ const VTPM_SERVICE: &str = "vtpm:2:128=";
 /// The same for the broken service, which loops for ever when it is asked to: a second must do for a request.
 const BROKEN_SERVICE: &str = "vtpm:2:128:1=";
 
+/// The protocols under which the tests inside the SVSM find services that misbehave (`svsm/kernel/src/tests/services.rs`).
+const TEST_PROTOCOLS: std::ops::RangeInclusive<u32> = 5..=8;
+
 /// What vouches for Linux: three files, whose digests go into the image.
 #[derive(Clone, Debug)]
 pub struct LinuxFiles {
@@ -52,6 +55,10 @@ pub enum Contents<'a> {
     SvsmDebugger,
     /// The SVSM alone: it comes up, and ends because there is no guest.
     Svsm,
+    /// The SVSM with its tests, the vTPM, and services that misbehave on request.
+    Tests,
+    /// The SVSM with its tests alone, to fail in the way of this name.
+    Failure(&'a str),
     /// The conformance payload alone, in the SVSM's place.
     Conformance,
 }
@@ -62,11 +69,15 @@ impl Contents<'_> {
         match self {
             Contents::Linux(_)
             | Contents::Probe
+            | Contents::Tests
             | Contents::LinuxDebugger(_)
             | Contents::ProbeDebugger => Some(Program::Vtpm),
             Contents::LinuxKnownSeeds(_) => Some(Program::VtpmKnownSeeds),
             Contents::ProbeBroken => Some(Program::Broken),
-            Contents::Svsm | Contents::SvsmDebugger | Contents::Conformance => None,
+            Contents::Svsm
+            | Contents::SvsmDebugger
+            | Contents::Failure(_)
+            | Contents::Conformance => None,
         }
     }
 
@@ -80,10 +91,10 @@ impl Contents<'_> {
 
     /// The SVSM.
     const fn svsm(&self) -> Program {
-        if self.has_debugger() {
-            Program::SvsmDebugger
-        } else {
-            Program::Svsm
+        match self {
+            Contents::Tests | Contents::Failure(_) => Program::SvsmTests,
+            _ if self.has_debugger() => Program::SvsmDebugger,
+            _ => Program::Svsm,
         }
     }
 }
@@ -141,6 +152,18 @@ pub fn image(paths: &Paths, name: &str, contents: &Contents) -> Result<Image> {
         }
         Contents::Svsm | Contents::SvsmDebugger => {
             command.arg("--svsm").arg(contents.svsm().path(paths));
+        }
+        Contents::Tests => {
+            command.arg("--svsm").arg(contents.svsm().path(paths));
+            for protocol in TEST_PROTOCOLS {
+                let mut service = OsString::from(format!("broken{protocol}:{protocol}:4:1="));
+                service.push(Program::Broken.path(paths));
+                command.arg("--service").arg(service);
+            }
+        }
+        Contents::Failure(name) => {
+            command.arg("--svsm").arg(contents.svsm().path(paths));
+            command.arg("--test-case").arg(name);
         }
         Contents::Linux(files)
         | Contents::LinuxKnownSeeds(files)

@@ -26,6 +26,8 @@ pub enum Program {
     Svsm,
     /// The same with a debugger in it.
     SvsmDebugger,
+    /// The same with the tests that run inside it.
+    SvsmTests,
     /// Its vTPM.
     Vtpm,
     /// A vTPM whose secrets everybody knows, for a test.
@@ -86,6 +88,14 @@ impl Program {
         Program::Shim,
         Program::Probe,
     ];
+    /// What runs when the tests inside the SVSM do, on either platform. Not among [`Program::ALL`] either.
+    pub const TESTS: &'static [Program] = &[
+        Program::Machine,
+        Program::NativeLoader,
+        Program::SvsmTests,
+        Program::Vtpm,
+        Program::Broken,
+    ];
     /// What runs when the conformance payload does.
     pub const CONFORMANCE: &'static [Program] = &[Program::Machine, Program::Conformance];
 
@@ -93,7 +103,7 @@ impl Program {
     pub const fn package(self) -> &'static str {
         match self {
             Program::VtpmKnownSeeds => Program::Vtpm.name(),
-            Program::SvsmDebugger => Program::Svsm.name(),
+            Program::SvsmDebugger | Program::SvsmTests => Program::Svsm.name(),
             other => other.name(),
         }
     }
@@ -106,6 +116,7 @@ impl Program {
             Program::Conformance => "snp-conformance",
             Program::Svsm => "svsm-kernel",
             Program::SvsmDebugger => "svsm-kernel-gdb",
+            Program::SvsmTests => "svsm-kernel-tests",
             Program::Vtpm => "svsm-vtpm",
             Program::VtpmKnownSeeds => "svsm-vtpm-known-seeds",
             Program::Broken => "svsm-broken",
@@ -118,6 +129,7 @@ impl Program {
     const fn feature(self) -> Option<&'static str> {
         match self {
             Program::SvsmDebugger => Some("svsm-kernel/gdb"),
+            Program::SvsmTests => Some("svsm-kernel/tests"),
             _ => None,
         }
     }
@@ -147,9 +159,7 @@ pub fn bare_metal(paths: &Paths, programs: &[Program]) -> Result<()> {
     }
     // One that has a feature is a build of its own, as features are of a whole build.
     for program in special {
-        let mut cargo = bare_metal_command(paths, "build")?;
-        cargo.args(["--package", program.package(), "--bin", program.name()]);
-        cargo.args(["--features", program.feature().unwrap_or_default()]);
+        let mut cargo = special_command(paths, "build", program)?;
         run_cargo(&mut cargo, &format!("building {}", program.name()))?;
     }
     for program in programs {
@@ -159,6 +169,14 @@ pub fn bare_metal(paths: &Paths, programs: &[Program]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The cargo command for a program that has a feature.
+pub fn special_command(paths: &Paths, verb: &str, program: Program) -> Result<Command> {
+    let mut cargo = bare_metal_command(paths, verb)?;
+    cargo.args(["--package", program.package(), "--bin", program.name()]);
+    cargo.args(["--features", program.feature().unwrap_or_default()]);
+    Ok(cargo)
 }
 
 /// A cargo command with all that bare-metal builds need; `clippy` wants the same.

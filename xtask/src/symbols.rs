@@ -44,6 +44,7 @@ fn subject_of(line: &str, programs: &[Program]) -> Option<Vec<Program>> {
         Some(rest) if rest.contains("VMPL0") => Some(of(&[
             Program::Svsm,
             Program::SvsmDebugger,
+            Program::SvsmTests,
             Program::Conformance,
         ])),
         Some(rest) if rest.contains("VMPL") => {
@@ -55,7 +56,11 @@ fn subject_of(line: &str, programs: &[Program]) -> Option<Vec<Program>> {
             Program::VtpmKnownSeeds,
             Program::Broken,
         ])),
-        None if line.starts_with("svsm: ") => Some(of(&[Program::Svsm, Program::SvsmDebugger])),
+        None if line.starts_with("svsm: ") => Some(of(&[
+            Program::Svsm,
+            Program::SvsmDebugger,
+            Program::SvsmTests,
+        ])),
         None => None,
     }
 }

@@ -91,6 +91,10 @@ fn lints_bare(paths: &Paths, progress: &Progress) -> Result<Verdict> {
     for program in Program::ALL {
         cargo.args(["--package", program.package()]);
     }
+    for program in [Program::SvsmDebugger, Program::SvsmTests] {
+        let mut special = compile::special_command(paths, "clippy", program)?;
+        clippy(special.args(["--", "-D", "warnings"]), progress)?;
+    }
     // The TPM engine is built for the host by the other checks; a service of the SVSM needs it without one.
     for library in ["guest-rt", "service-rt", "tpm-engine"] {
         cargo.args(["--package", library]);

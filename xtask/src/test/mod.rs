@@ -8,6 +8,7 @@ mod cpus;
 mod debugger;
 mod fatal;
 mod fuzz;
+mod in_svsm;
 mod isolation;
 mod madt;
 mod native;
@@ -88,6 +89,7 @@ pub fn test(paths: &Paths, options: &TestOptions) -> Result<ExitCode> {
     boots.extend(cpus::steps(paths, &stage, options.long));
     boots.extend(native::steps(paths, &stage, options.long));
     boots.extend(policy::steps(paths, &stage));
+    boots.extend(in_svsm::steps(paths, &stage));
     boots.extend(tpm_guest::steps(paths, &stage, &options.tpm, options.long));
     boots.sort_by_key(|step| Reverse(step.slots));
     boots.retain(wanted);

@@ -20,6 +20,36 @@ pub enum Verdict {
     Passed(String),
     /// It cannot be run here, for this reason.
     Skipped(String),
+    /// It was many tests, each of which counts.
+    Many(Many),
+}
+
+/// What came of many tests in one step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Many {
+    /// How many passed.
+    pub passed: usize,
+    /// Names of those that failed, and why.
+    pub failed: Vec<(String, String)>,
+    /// Names of those that were skipped, and why.
+    pub skipped: Vec<(String, String)>,
+}
+
+impl Many {
+    /// The skipped ones by their reasons, a line each.
+    fn skipped_lines(&self) -> Vec<String> {
+        let mut lines: Vec<(&str, Vec<&str>)> = Vec::new();
+        for (name, reason) in &self.skipped {
+            match lines.iter_mut().find(|(known, _)| known == reason) {
+                Some((_, names)) => names.push(name),
+                None => lines.push((reason, vec![name])),
+            }
+        }
+        lines
+            .into_iter()
+            .map(|(reason, names)| format!("{}, {reason}: {}", names.len(), names.join(" ")))
+            .collect()
+    }
 }
 
 /// A verdict without remark.
@@ -93,6 +123,24 @@ impl Tally {
             Ok(Verdict::Skipped(reason)) => {
                 self.skipped += 1;
                 ui::say(format!("skip {name}: {reason}"));
+            }
+            Ok(Verdict::Many(many)) => {
+                self.passed += many.passed;
+                self.skipped += many.skipped.len();
+                let word = if many.failed.is_empty() {
+                    "ok  "
+                } else {
+                    "FAIL"
+                };
+                let mut text = format!("{word} {name} ({seconds:.1} s): {} passed", many.passed);
+                for (test, reason) in &many.failed {
+                    self.failed.push(format!("{name}: {test}"));
+                    text.push_str(&format!("\n     FAIL {test}: {reason}"));
+                }
+                for line in many.skipped_lines() {
+                    text.push_str(&format!("\n     skip {line}"));
+                }
+                ui::say(text);
             }
             Err(error) => {
                 self.failed.push(name.to_owned());
@@ -180,12 +228,20 @@ mod tests {
                 Step::new("good", |_| Ok(passed())),
                 Step::new("bad", |_| Err(anyhow!("a reason"))),
                 Step::new("absent", |_| Ok(Verdict::Skipped("not here".into()))),
+                Step::new("many", |_| {
+                    Ok(Verdict::Many(Many {
+                        passed: 3,
+                        failed: vec![("x".into(), "why".into())],
+                        skipped: vec![("y".into(), "absent".into())],
+                    }))
+                }),
                 Step::new("alone", |_| Ok(passed())).alone(),
             ],
             &mut tally,
         );
-        assert_eq!(tally.line(), "2 passed, 1 failed, 1 skipped");
-        assert_eq!(tally.failed, ["bad"]);
+        assert_eq!(tally.line(), "5 passed, 2 failed, 2 skipped");
+        tally.failed.sort();
+        assert_eq!(tally.failed, ["bad", "many: x"]);
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub struct Stage {
     pub svsm: OnceLock<Image>,
     /// The same with a debugger.
     pub debugger: OnceLock<Image>,
+    /// The image of the SVSM with its tests.
+    pub tests: OnceLock<Image>,
     /// The conformance payload's image.
     pub conformance: OnceLock<Image>,
 }
@@ -79,6 +81,13 @@ pub fn prepare<'a>(paths: &'a Paths, stage: &'a Stage, options: &'a BootOptions)
             let image = build::image(paths, "svsm", &Contents::Svsm)?;
             build::check(paths, &image.path)?;
             let _ = stage.svsm.set(image);
+            Ok(passed())
+        }),
+        Step::new("image, SVSM with tests", |_| {
+            compile::bare_metal(paths, Program::TESTS)?;
+            let image = build::image(paths, "svsm-tests", &Contents::Tests)?;
+            build::check(paths, &image.path)?;
+            let _ = stage.tests.set(image);
             Ok(passed())
         }),
         Step::new("image, probe", |_| {
@@ -134,6 +143,7 @@ pub fn needs(boot: &Step, step: &Step) -> bool {
         Some("probe" | "native" | "policy" | "Bochs") => "image, probe",
         Some("lying MADT" | "shuffled CPU starts") => "image, SVSM",
         Some("debugger") => "image, debugger",
+        Some("SVSM tests" | "SVSM failure") => "image, SVSM with tests",
         Some("isolation") => "image, broken service",
         Some("TPM guest" | "vTPM guest" | "native loader") => "QEMU",
         _ => "image, conformance",

@@ -96,7 +96,8 @@ pub enum Failure {
 /// The last registers that a test's failure leaves behind, for the report to show.
 const MARK: u64 = 0x5AFE_C0DE_0BAD_F00D;
 
-/// Fails so, with [`MARK`] in R12. Where it comes back, the failure was none.
+/// Fails so, with [`MARK`] in R12. Where it comes back, the failure was none. A frame of its own, for the backtrace.
+#[inline(never)]
 pub fn fail(how: Failure) {
     // SAFETY: each of them raises an exception, which ends the SVSM; that it does is what is tested. One that did not would
     // leave the registers named changed, or memory that is nobody's.

@@ -180,6 +180,7 @@ pub fn only_native() -> Outcome {
 }
 
 /// Runs all tests, or the test case that the image names.
+#[inline(never)]
 pub fn run(params: &BootParams, kernel: &'static Kernel) {
     let _ = SUBJECT.set(Subject {
         params: *params,

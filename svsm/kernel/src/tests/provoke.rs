@@ -50,7 +50,7 @@ pub fn run(name: &str) {
         "panic-in-panic" => panic!("first: {}", Panics),
         "fault-in-panic" => panic!("first: {}", Faults),
         "index" => drop(black_box(CONSTANT[black_box(2)])),
-        "overflow-ist" => on_an_ap(|_| {
+        "guard-push-ap" => on_an_ap(|_| {
             inspect::fail(Failure::Push(mm::image_parts()[2] + 16));
             0
         }),
