@@ -1,6 +1,7 @@
 //! Lines for people, over the serial port. The host reads them: nothing secret is ever printed.
 
 use core::fmt::{self, Write};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 /// Longest line, with its end.
 const MAX_LINE: usize = 240;
@@ -28,8 +29,14 @@ impl Write for Line {
     }
 }
 
-/// Prints a line with the SVSM's prefix, in one exit, so that lines of different vCPUs stay whole. Before there is a
-/// console it goes nowhere.
+/// Taken by the CPU that prints a line.
+static BUSY: AtomicBool = AtomicBool::new(false);
+
+/// Looks at [`BUSY`] until a line is printed all the same: its holder may have stopped for good.
+const PATIENCE: u32 = 100_000;
+
+/// Prints a line with the SVSM's prefix, in one exit where the platform has such. Lines of several CPUs stay whole, unless one
+/// of them stopped within its own: then others go on without. Before there is a console it goes nowhere.
 pub fn line(text: fmt::Arguments<'_>) {
     let mut line = Line {
         bytes: [0; MAX_LINE],
@@ -38,5 +45,12 @@ pub fn line(text: fmt::Arguments<'_>) {
     let _ = line.write_str("svsm: ");
     let _ = line.write_fmt(text);
     line.bytes[line.length..line.length + 2].copy_from_slice(b"\r\n");
+    let mine = (0..PATIENCE).any(|_| {
+        core::hint::spin_loop();
+        !BUSY.swap(true, Ordering::Acquire)
+    });
     crate::platform::platform().console_write(&line.bytes[..line.length + 2]);
+    if mine {
+        BUSY.store(false, Ordering::Release);
+    }
 }

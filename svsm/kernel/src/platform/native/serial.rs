@@ -1,7 +1,6 @@
 //! The console: COM1, a 16550.
 
 use crate::arch::cpu;
-use core::sync::atomic::{AtomicBool, Ordering};
 use svsm_core::boot_params::SERIAL_PORT;
 
 const DATA: u16 = SERIAL_PORT;
@@ -16,9 +15,6 @@ const READY: u8 = 1 << 5;
 /// Looks at the line status until a byte is sent all the same: there may be no port.
 const PATIENCE: u32 = 100_000;
 
-/// Taken by the CPU that writes a line.
-static BUSY: AtomicBool = AtomicBool::new(false);
-
 /// 115200 baud, 8 bits, no parity, one stop bit; no interrupts.
 pub fn init() {
     cpu::out8(INTERRUPT_ENABLE, 0);
@@ -30,12 +26,8 @@ pub fn init() {
     cpu::out8(MODEM_CONTROL, 3);
 }
 
-/// Writes a line. Lines of several CPUs stay whole, unless one of them stopped within its own: then others go on without.
+/// Writes a line.
 pub fn write(bytes: &[u8]) {
-    let mine = (0..PATIENCE).any(|_| {
-        core::hint::spin_loop();
-        !BUSY.swap(true, Ordering::Acquire)
-    });
     for &byte in bytes {
         for _ in 0..PATIENCE {
             if cpu::in8(LINE_STATUS) & READY != 0 {
@@ -43,8 +35,5 @@ pub fn write(bytes: &[u8]) {
             }
         }
         cpu::out8(DATA, byte);
-    }
-    if mine {
-        BUSY.store(false, Ordering::Release);
     }
 }
