@@ -165,7 +165,7 @@ fn end_problem(on: On, outcome: &Outcome, reason: Reason) -> Option<String> {
 }
 
 /// The tests in a console's lines, or what is wrong with the whole.
-fn many(lines: &[&str]) -> Result<Many, String> {
+pub fn many(lines: &[&str]) -> Result<Many, String> {
     let mut many = Many::default();
     let mut closing = None;
     for line in lines {

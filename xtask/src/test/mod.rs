@@ -84,8 +84,8 @@ pub fn test(paths: &Paths, options: &TestOptions) -> Result<ExitCode> {
     let mut boots = vtpm_guest::steps(paths, &stage, &options.tpm, options.long);
     boots.extend(boots::steps(paths, &stage, options.long));
     boots.extend(native_loader::steps(paths, &stage));
-    boots.extend(bochs::steps(paths, &stage));
     boots.extend(debugger::steps(paths, &stage));
+    boots.extend(bochs::steps(paths, &stage, options.long));
     boots.extend(cpus::steps(paths, &stage, options.long));
     boots.extend(native::steps(paths, &stage, options.long));
     boots.extend(policy::steps(paths, &stage));
