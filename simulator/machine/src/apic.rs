@@ -5,7 +5,7 @@
 use crate::arch::{lapic, percpu, time};
 use crate::trace;
 use crate::vcpu::{Vcpu, requests};
-use snp_model::apic::{self, DeliveryMode, Icr, Mode, Offset, Shorthand};
+use snp_model::apic::{self, DeliveryMode, Icr, Mode, Offset, Shorthand, Target};
 use snp_model::lapic::Timer;
 use snp_model::trace::Topic;
 
@@ -181,7 +181,11 @@ pub fn read_x2apic(vcpu: &mut Vcpu, msr: u32) -> Option<u64> {
 /// Writes an x2APIC register; `false`: #GP.
 pub fn write_x2apic(vcpu: &mut Vcpu, msr: u32, value: u64) -> bool {
     if let Some((own, owner)) = vcpu.own_apic() {
-        return own.write_msr(owner, msr, value, time::now());
+        let valid = own.write_msr(owner, msr, value, time::now());
+        if valid && apic::x2apic_register(msr, true) == Ok(ICR_LOW) {
+            send_to_own(vcpu, &Icr::from_x2apic(value));
+        }
+        return valid;
     }
     if mode(vcpu) != Mode::X2Apic {
         return false;
@@ -198,6 +202,23 @@ pub fn write_x2apic(vcpu: &mut Vcpu, msr: u32, value: u64) -> bool {
         _ => write(vcpu, register, value as u32),
     }
     true
+}
+
+/// Sends an IPI of a VMPL with an APIC of its own to the same VMPL of other vCPUs.
+fn send_to_own(vcpu: &Vcpu, command: &Icr) {
+    let sender = vcpu.apic_id();
+    let others = percpu::all().filter(|cpu| cpu.index() != vcpu.index());
+    for cpu in others.filter(|_| command.mode == DeliveryMode::Fixed) {
+        let target = Target {
+            apic_id: cpu.apic_id(),
+            mode: Mode::X2Apic,
+            ldr: apic::x2apic_ldr(cpu.apic_id()),
+            dfr: u32::MAX,
+        };
+        if command.reaches(sender, &target) {
+            requests::interrupt(cpu.index(), vcpu.vmpl(), command.vector);
+        }
+    }
 }
 
 /// Sends an IPI to the vCPUs that it reaches.

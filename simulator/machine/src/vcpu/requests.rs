@@ -31,6 +31,8 @@ pub struct Shared {
     init: AtomicBool,
     startup: AtomicBool,
     nmi: AtomicBool,
+    /// Vectors for VMPLs with an APIC of their own.
+    interrupts: [[AtomicU64; 4]; Vmpl::COUNT],
     release: AtomicBool,
     parked: AtomicBool,
     apic_mode: AtomicU32,
@@ -51,6 +53,7 @@ impl Shared {
             init: AtomicBool::new(false),
             startup: AtomicBool::new(false),
             nmi: AtomicBool::new(false),
+            interrupts: [const { [const { AtomicU64::new(0) }; 4] }; Vmpl::COUNT],
             release: AtomicBool::new(false),
             parked: AtomicBool::new(false),
             apic_mode: AtomicU32::new(1),
@@ -78,6 +81,11 @@ impl Shared {
         self.init.load(Ordering::SeqCst)
             || self.startup.load(Ordering::SeqCst)
             || self.nmi.load(Ordering::SeqCst)
+            || self
+                .interrupts
+                .as_flattened()
+                .iter()
+                .any(|word| word.load(Ordering::SeqCst) != 0)
             || self.changes.lock().iter().any(Option::is_some)
     }
 
@@ -169,6 +177,13 @@ pub fn nmi(index: usize) {
     kick(index);
 }
 
+/// An interrupt for a VMPL that has an APIC of its own.
+pub fn interrupt(index: usize, vmpl: Vmpl, vector: u8) {
+    let words = &shared(index).interrupts[vmpl.index()];
+    words[usize::from(vector >> 6)].fetch_or(1 << (vector & 63), Ordering::SeqCst);
+    kick(index);
+}
+
 /// Someone on this vCPU wants to write a VMSA page that another one runs: those let go of theirs for a moment.
 pub fn release_vmsa() {
     for cpu in percpu::all().filter(|cpu| cpu.index() != percpu::this().index()) {
@@ -221,6 +236,14 @@ impl Vcpu {
                 if level.state() == LevelState::Held {
                     level.set_state(LevelState::Runnable);
                 }
+            }
+        }
+        for (level, words) in self.levels.iter_mut().zip(&shared.interrupts) {
+            for (first, word) in (0..).step_by(64).zip(words) {
+                let requested = word.swap(0, Ordering::SeqCst);
+                (0..64)
+                    .filter(|bit| requested >> bit & 1 != 0)
+                    .for_each(|bit| level.apic.request(first + bit));
             }
         }
         if shared.release.swap(false, Ordering::AcqRel) {

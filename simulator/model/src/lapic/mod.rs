@@ -1,6 +1,6 @@
 //! The local APIC of a VMPL with restricted injection (56421 §5: "#HV" doorbell). Such a VMPL takes no interrupts from the
 //! processor's APIC, which is the guest's; like each plane of a KVM guest it has an APIC of its own. Its interrupts come from
-//! its timer and from IPIs to itself, and reach it by its doorbell page.
+//! its timer and from IPIs of the same VMPL, and reach it by its doorbell page.
 
 mod doorbell;
 mod timer;
@@ -175,7 +175,7 @@ impl LocalApic {
         }
     }
 
-    /// An IPI. Only this VMPL of this processor can be reached.
+    /// The part of an IPI that reaches this APIC itself. Others of the same VMPL are the machine's to reach.
     fn send(&mut self, owner: Owner, command: &Icr) {
         let own = match command.shorthand {
             Shorthand::SelfOnly | Shorthand::All => true,
@@ -188,7 +188,7 @@ impl LocalApic {
     }
 
     /// Requests an interrupt.
-    fn request(&mut self, vector: u8) {
+    pub fn request(&mut self, vector: u8) {
         if vector >= FIRST_VECTOR && self.mode() != Mode::Disabled {
             set(&mut self.requested, vector);
         }
