@@ -43,6 +43,8 @@ mod serve;
 mod service;
 #[cfg(all(target_os = "none", feature = "tests"))]
 mod tests;
+#[cfg(target_os = "none")]
+mod uart;
 
 #[cfg(not(target_os = "none"))]
 fn main() {

@@ -4,7 +4,7 @@ use super::{Outcome, Stop, check, check_eq, skip, smp, subject};
 use crate::arch::percpu::this_cpu;
 use crate::arch::traps::IPI;
 use crate::clock;
-use crate::platform::{Kind, kind, platform};
+use crate::platform::platform;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// Signals that each CPU has taken.

@@ -66,7 +66,7 @@ const NO_GUEST: PlatformError = PlatformError {
 
 impl Platform for Native {
     fn connect(&self, _c_bit: u32) -> PlatformResult<Connection> {
-        serial::init();
+        serial::PORT.init();
         // The PC's interrupt controllers: firmware leaves them on, with vectors that are exceptions here.
         for port in INTERRUPT_MASKS {
             cpu::out8(port, 0xFF);
