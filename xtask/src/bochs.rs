@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::compile::Program;
 use crate::packages;
@@ -44,7 +44,24 @@ pub struct Machine {
 
 /// Makes sure that Bochs and what makes its disc are there.
 pub fn require() -> Result<()> {
-    host::require(&packages::BOCHS)
+    host::require(&packages::BOCHS)?;
+    match no_terminal()? {
+        None => Ok(()),
+        Some(reason) => bail!("{reason}"),
+    }
+}
+
+/// Why Bochs's display cannot have the pseudo-terminal that it needs, if it cannot: a chroot may be without.
+pub fn no_terminal() -> Result<Option<String>> {
+    let tried = process::run(
+        Command::new("script").args(["-qc", "true", "/dev/null"]),
+        Duration::from_secs(20),
+        |_| {},
+    )?;
+    Ok((!tried.status.success()).then(|| {
+        let reason = tried.all.lines().last().unwrap_or("no reason given");
+        format!("Bochs cannot be used here: {reason}")
+    }))
 }
 
 /// Its version, for example 2.7.

@@ -51,6 +51,9 @@ pub fn steps<'a>(paths: &'a Paths, stage: &'a Stage, long: bool) -> Vec<Step<'a>
 }
 
 fn boot_with_shadow_stacks(paths: &Paths, stage: &Stage) -> Result<Verdict> {
+    if let Some(reason) = bochs::no_terminal()? {
+        return Ok(Verdict::Skipped(reason));
+    }
     bochs::require()?;
     compile::bare_metal(paths, &[Program::NativeLoader])?;
     let image = Stage::need(&stage.probe)?.path.clone();
@@ -81,6 +84,9 @@ fn boot_with_shadow_stacks(paths: &Paths, stage: &Stage) -> Result<Verdict> {
 /// The boot's end is the failure that the image is told to provoke: a function overwrites its return address.
 fn smashed_return(paths: &Paths, stage: &Stage) -> Result<Verdict> {
     const CASE: &str = "smashed-return";
+    if let Some(reason) = bochs::no_terminal()? {
+        return Ok(Verdict::Skipped(reason));
+    }
     bochs::require()?;
     Stage::need(&stage.tests)?;
     let image = build::image(paths, CASE, &Contents::Failure(CASE))?;
@@ -97,6 +103,9 @@ fn smashed_return(paths: &Paths, stage: &Stage) -> Result<Verdict> {
 
 /// The tests inside the SVSM, with shadow stacks.
 fn suite(paths: &Paths, stage: &Stage) -> Result<Verdict> {
+    if let Some(reason) = bochs::no_terminal()? {
+        return Ok(Verdict::Skipped(reason));
+    }
     bochs::require()?;
     let image = Stage::need(&stage.tests)?.path.clone();
     let mut outcome = machine(paths, image, CPUS).run(paths, &watch("tests", SUITE_LIMIT))?;
