@@ -48,10 +48,11 @@ impl fmt::Display for Source {
             Source::IntervalTimer => "measured by the interval timer",
             Source::Assumed => "assumed",
         };
-        let trust = if self.is_trusted() {
-            ""
-        } else {
+        let told = *self != Source::Assumed;
+        let trust = if told && !self.is_trusted() {
             " (the host's word)"
+        } else {
+            ""
         };
         write!(f, "{name}{trust}")
     }
