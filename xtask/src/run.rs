@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 use crate::build::{self, Contents, Image, LinuxFiles};
@@ -185,6 +185,9 @@ fn run_bochs(paths: &Paths, options: &RunOptions) -> Result<ExitCode> {
         options.platform == Platform::Native,
         "Bochs runs native images only: --platform native"
     );
+    if let Some(reason) = bochs::no_terminal()? {
+        bail!("{reason}");
+    }
     bochs::require()?;
     let image = prepare_native(paths, choose_payload(options), &options.guest, false)?;
     let machine = bochs::Machine {

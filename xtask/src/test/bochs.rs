@@ -37,24 +37,29 @@ const CAUGHT: [&str; 2] = [
 pub fn steps<'a>(paths: &'a Paths, stage: &'a Stage, long: bool) -> Vec<Step<'a>> {
     let mut steps = vec![
         Step::new("Bochs: boot with shadow stacks", move |_| {
-            boot_with_shadow_stacks(paths, stage)
+            in_bochs(|| boot_with_shadow_stacks(paths, stage))
         }),
         Step::new("SVSM failure, Bochs: smashed-return", move |_| {
-            smashed_return(paths, stage)
+            in_bochs(|| smashed_return(paths, stage))
         }),
     ];
     if long {
         let name = format!("SVSM tests, Bochs, {CPUS} vCPUs");
-        steps.push(Step::new(name, move |_| suite(paths, stage)).alone());
+        steps.push(Step::new(name, move |_| in_bochs(|| suite(paths, stage))).alone());
     }
     steps
 }
 
-fn boot_with_shadow_stacks(paths: &Paths, stage: &Stage) -> Result<Verdict> {
+/// Does what needs Bochs, where it can be had.
+fn in_bochs(work: impl FnOnce() -> Result<Verdict>) -> Result<Verdict> {
     if let Some(reason) = bochs::no_terminal()? {
         return Ok(Verdict::Skipped(reason));
     }
     bochs::require()?;
+    work()
+}
+
+fn boot_with_shadow_stacks(paths: &Paths, stage: &Stage) -> Result<Verdict> {
     compile::bare_metal(paths, &[Program::NativeLoader])?;
     let image = Stage::need(&stage.probe)?.path.clone();
     let outcome = machine(paths, image, CPUS).run(paths, &watch("boot", LIMIT))?;
@@ -84,10 +89,6 @@ fn boot_with_shadow_stacks(paths: &Paths, stage: &Stage) -> Result<Verdict> {
 /// The boot's end is the failure that the image is told to provoke: a function overwrites its return address.
 fn smashed_return(paths: &Paths, stage: &Stage) -> Result<Verdict> {
     const CASE: &str = "smashed-return";
-    if let Some(reason) = bochs::no_terminal()? {
-        return Ok(Verdict::Skipped(reason));
-    }
-    bochs::require()?;
     Stage::need(&stage.tests)?;
     let image = build::image(paths, CASE, &Contents::Failure(CASE))?;
     let mut outcome = machine(paths, image.path, 1).run(paths, &watch(CASE, LIMIT))?;
@@ -103,10 +104,6 @@ fn smashed_return(paths: &Paths, stage: &Stage) -> Result<Verdict> {
 
 /// The tests inside the SVSM, with shadow stacks.
 fn suite(paths: &Paths, stage: &Stage) -> Result<Verdict> {
-    if let Some(reason) = bochs::no_terminal()? {
-        return Ok(Verdict::Skipped(reason));
-    }
-    bochs::require()?;
     let image = Stage::need(&stage.tests)?.path.clone();
     let mut outcome = machine(paths, image, CPUS).run(paths, &watch("tests", SUITE_LIMIT))?;
     outcome.programs = Program::TESTS;

@@ -2,6 +2,10 @@
 
 use crate::page_map::{PageMap, PageState};
 use crate::vcpu::Vcpu;
+use core::mem::offset_of;
+use snp_abi::SevFeatures;
+use snp_abi::msr::EFER_SVME;
+use snp_abi::vmsa::Vmsa;
 
 /// Bit of a test's RMP: validated.
 pub const VALIDATED: u32 = 1;
@@ -24,4 +28,15 @@ pub fn agree(pages: &PageMap<'_>, vcpus: &[Vcpu], gpa: u64, rmp: u32) {
         other => panic!("page {gpa:#x} is left {other:?}"),
     };
     assert_eq!(told, expected, "page {gpa:#x}");
+}
+
+/// The quadword at `offset` of a VMSA that CREATE_VCPU accepts.
+pub fn vmsa_word(offset: usize) -> u64 {
+    const VMPL: usize = offset_of!(Vmsa, reserved_c8);
+    const EFER: usize = offset_of!(Vmsa, efer);
+    match offset {
+        VMPL => 2 << 16,
+        EFER => EFER_SVME,
+        _ => SevFeatures::SNP_ACTIVE.bits(),
+    }
 }

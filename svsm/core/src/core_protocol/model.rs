@@ -2,7 +2,7 @@
 //! instructions find, and nothing of the page map. What a page holds is plain memory, on which loom allows no race.
 
 use super::CoreProtocol;
-use super::agreement::{VALIDATED, VMSA, agree};
+use super::agreement::{VALIDATED, VMSA, agree, vmsa_word};
 use crate::machine::{GuestMemory, MemoryFault, PageOpError, PageOps, Validation};
 use crate::memory_map::RamMap;
 use crate::memory_map::tests::{LIMIT, area};
@@ -11,10 +11,7 @@ use crate::page_map::{PageMap, PageState};
 use crate::request::{Registers, Served};
 use crate::sync::{AtomicU32, AtomicU64, CallLock, Ordering};
 use crate::vcpu::{Vcpu, VcpuTable, VmsaAccess, take_call};
-use core::mem::offset_of;
 use loom::cell::UnsafeCell;
-use snp_abi::msr::EFER_SVME;
-use snp_abi::vmsa::Vmsa;
 use snp_abi::{LARGE_PAGE_SIZE, PAGE_SIZE, PageSize, RmpPermissions, SevFeatures, Vmpl};
 use std::boxed::Box;
 use std::vec::Vec;
@@ -117,13 +114,7 @@ impl GuestMemory for Machine {
 impl VmsaAccess for Machine {
     fn read_u64(&self, gpa: u64, offset: usize) -> Result<u64, MemoryFault> {
         self.page(gpa).body.with(|_| ());
-        const VMPL: usize = offset_of!(Vmsa, reserved_c8);
-        const EFER: usize = offset_of!(Vmsa, efer);
-        Ok(match offset {
-            VMPL => 2 << 16,
-            EFER => EFER_SVME,
-            _ => SevFeatures::SNP_ACTIVE.bits(),
-        })
+        Ok(vmsa_word(offset))
     }
 
     fn write_u64(&self, gpa: u64, _: usize, _: u64) -> Result<(), MemoryFault> {

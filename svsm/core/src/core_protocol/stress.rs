@@ -2,7 +2,7 @@
 //! in all interleavings for two calls (`model.rs`), this tries at random for many.
 
 use super::CoreProtocol;
-use super::agreement::{VALIDATED, VMSA, agree};
+use super::agreement::{VALIDATED, VMSA, agree, vmsa_word};
 use crate::machine::{GuestMemory, MemoryFault, PageOpError, PageOps, Validation};
 use crate::memory_map::RamMap;
 use crate::memory_map::tests::{LIMIT, area};
@@ -10,9 +10,7 @@ use crate::page_map::{PageMap, PageState};
 use crate::request::{Registers, Served};
 use crate::sync::CallLock;
 use crate::vcpu::{Vcpu, VcpuTable, VmsaAccess, take_call};
-use core::mem::offset_of;
-use snp_abi::msr::EFER_SVME;
-use snp_abi::vmsa::Vmsa;
+use seeded_rng::Rng;
 use snp_abi::{LARGE_PAGE_SIZE, PAGE_SIZE, PageSize, RmpPermissions, SevFeatures, Vmpl};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -83,13 +81,7 @@ impl GuestMemory for Machine {
 impl VmsaAccess for Machine {
     fn read_u64(&self, gpa: u64, offset: usize) -> Result<u64, MemoryFault> {
         self.is_validated(gpa)?;
-        const VMPL: usize = offset_of!(Vmsa, reserved_c8);
-        const EFER: usize = offset_of!(Vmsa, efer);
-        Ok(match offset {
-            VMPL => 2 << 16,
-            EFER => EFER_SVME,
-            _ => SevFeatures::SNP_ACTIVE.bits(),
-        })
+        Ok(vmsa_word(offset))
     }
 
     fn write_u64(&self, gpa: u64, _: usize, _: u64) -> Result<(), MemoryFault> {
@@ -136,15 +128,12 @@ impl PageOps for Machine {
     fn flush_guest_tlbs(&self) {}
 }
 
-/// Numbers by xorshift.
-struct Random(u64);
+/// What a vCPU does next.
+struct Random(Rng);
 
 impl Random {
     fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
+        self.0.below(limit as usize) as u64
     }
 
     /// One of the small pages that are fought for.
@@ -166,7 +155,7 @@ impl Random {
 
 /// Calls of one vCPU: how many of each kind succeeded.
 fn work(core: &CoreProtocol<'_, Machine>, index: u64) -> [u64; 4] {
-    let mut random = Random(0x9E37_79B9_7F4A_7C15 ^ (index + 1) << 20);
+    let mut random = Random(Rng::new(0, index));
     let caller = &core.vcpus.0[index as usize];
     let mut done = [0; 4];
     for _ in 0..CALLS {

@@ -8,13 +8,12 @@ use crate::arch::{cpu, descriptors};
 use crate::clock;
 use crate::console::log;
 use crate::fatal::fatal;
-use crate::kernel::{self, KERNEL, Kernel};
+use crate::kernel::{KERNEL, Kernel};
 use crate::mm::{self, OutOfMemory};
 use crate::platform::{PlatformResult, platform};
 use boot_abi::BootParams;
 use snp_abi::{SevFeatures, msr};
 use svsm_abi::termination::Reason;
-use svsm_core::cpuid::CET_SS;
 use svsm_core::madt::CpuList;
 use svsm_core::startup;
 use svsm_core::vcpu::Vcpu;
@@ -129,16 +128,15 @@ pub fn start(list: &CpuList, features: SevFeatures, kernel: Kernel) -> &'static 
 
 /// Everything that an AP needs of its own.
 fn prepare(index: usize) -> PlatformResult<ApStart> {
-    let memory = mm::OwnPageError::from;
-    let area = mm::allocate_slice(1, |_| CpuArea::new(index)).map_err(memory)?;
-    let pages = platform().new_cpu_pages()?;
-    let stack = mm::new_stack(STACK_PAGES).map_err(memory)?;
-    let shadow_stacks = match kernel::cpuid() {
-        Some(cpuid) if cpuid.has(CET_SS) => Some(mm::new_shadow_stacks().map_err(memory)?),
-        _ => None,
-    };
-    let area = area[0].prepare(pages, shadow_stacks, exception_stacks().map_err(memory)?);
     let registers = cpu::control_registers();
+    let area = mm::allocate_slice(1, |_| CpuArea::new(index))?;
+    let pages = platform().new_cpu_pages()?;
+    let stack = mm::new_stack(STACK_PAGES)?;
+    let shadow_stacks = match registers.cr4 & cpu::CR4_CET {
+        0 => None,
+        _ => Some(mm::new_shadow_stacks()?),
+    };
+    let area = area[0].prepare(pages, shadow_stacks, exception_stacks()?);
     let (tss_base, tss_limit) = area.tss();
     Ok(ApStart {
         rip: ap_entry as *const () as u64,

@@ -65,10 +65,8 @@ pub fn set_timer(nanoseconds: u64) {
 /// Raises #HV on another CPU of the SVSM's.
 #[cfg(feature = "tests")]
 pub fn send(apic_id: u32) -> PlatformResult<()> {
-    write_msr(
-        msr::X2APIC_FIRST + ICR / 16,
-        (apic_id as u64) << 32 | ICR_ASSERT | crate::arch::traps::IPI as u64,
-    )
+    let vector = crate::arch::traps::IPI as u64;
+    write(ICR, (apic_id as u64) << 32 | ICR_ASSERT | vector)
 }
 
 /// Notes what was signalled here while this CPU waited.
