@@ -30,6 +30,7 @@ pub mod rsp;
 pub mod service;
 pub mod startup;
 pub mod sync;
+pub mod turn;
 pub mod vc;
 pub mod vcpu;
 pub mod vmsa;

@@ -32,6 +32,14 @@ pub(crate) enum Mistake {
     LockRelaxed,
     /// Who takes a lock later does not see what was done under it.
     UnlockRelaxed,
+    /// Who prints does not see what was printed before.
+    TurnRelaxed,
+    /// Who prints later does not see what was printed.
+    TurnEndRelaxed,
+    /// A turn that was lost is given back all the same.
+    TurnGivenBackTwice,
+    /// Others go on to print although a CPU reports a failure.
+    ReportIgnored,
     /// Locks are taken against their order.
     #[cfg(all(test, loom))]
     OrderReversed,

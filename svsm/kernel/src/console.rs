@@ -1,7 +1,10 @@
 //! Lines for people, over the serial port. The host reads them: nothing secret is ever printed.
 
+use crate::arch::cpu;
+use crate::arch::percpu::this_cpu;
+use crate::platform::platform;
 use core::fmt::{self, Write};
-use core::sync::atomic::{AtomicBool, Ordering};
+use svsm_core::turn::Turn;
 
 /// Longest line, with its end.
 const MAX_LINE: usize = 240;
@@ -29,14 +32,15 @@ impl Write for Line {
     }
 }
 
-/// Taken by the CPU that prints a line.
-static BUSY: AtomicBool = AtomicBool::new(false);
+/// Whose turn it is to print.
+static TURN: Turn = Turn::new();
 
-/// Looks at [`BUSY`] until a line is printed all the same: its holder may have stopped for good.
-const PATIENCE: u32 = 100_000;
+/// Cycles for which a CPU may print one line, before others go on without it: seconds. A busy host does not schedule a CPU for
+/// a while; one that stopped within its line must not silence the others.
+const PATIENCE: u64 = 1 << 33;
 
-/// Prints a line with the SVSM's prefix, in one exit where the platform has such. Lines of several CPUs stay whole, unless one
-/// of them stopped within its own: then others go on without. Before there is a console it goes nowhere.
+/// Prints a line with the SVSM's prefix, in one exit where the platform has such. Lines of several CPUs stay whole. When another
+/// CPU reports a failure, the line goes nowhere: the report is the last word. Before there is a console it goes nowhere either.
 pub fn line(text: fmt::Arguments<'_>) {
     let mut line = Line {
         bytes: [0; MAX_LINE],
@@ -45,12 +49,26 @@ pub fn line(text: fmt::Arguments<'_>) {
     let _ = line.write_str("svsm: ");
     let _ = line.write_fmt(text);
     line.bytes[line.length..line.length + 2].copy_from_slice(b"\r\n");
-    let mine = (0..PATIENCE).any(|_| {
-        core::hint::spin_loop();
-        !BUSY.swap(true, Ordering::Acquire)
-    });
-    crate::platform::platform().console_write(&line.bytes[..line.length + 2]);
-    if mine {
-        BUSY.store(false, Ordering::Release);
+    let Some(turn) = TURN.take(this_cpu_number(), cpu::tsc, PATIENCE) else {
+        return;
+    };
+    if turn.after_broken_line {
+        platform().console_write(b"\r\n");
     }
+    platform().console_write(&line.bytes[..line.length + 2]);
+}
+
+/// From now on only this CPU prints; `false` if another one said so before.
+pub fn report() -> bool {
+    TURN.report(this_cpu_number())
+}
+
+/// Whether a CPU reports a failure.
+pub fn is_reporting() -> bool {
+    TURN.is_reporting()
+}
+
+/// By index: there are fewer CPUs than numbers.
+fn this_cpu_number() -> u32 {
+    this_cpu().index.get() as u32
 }

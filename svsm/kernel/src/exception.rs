@@ -2,6 +2,7 @@
 
 use crate::arch::percpu::this_cpu;
 use crate::arch::traps::{self, TrapFrame};
+use crate::console;
 use crate::fatal;
 use crate::platform::platform;
 
@@ -30,7 +31,7 @@ pub fn handle(frame: &mut TrapFrame) {
         #[cfg(feature = "gdb")]
         traps::NMI if crate::gdb::is_stopping() => crate::gdb::join(frame),
         // Another CPU reports a failure: this one is to be quiet.
-        traps::NMI if fatal::is_ending() => crate::arch::cpu::stop(),
+        traps::NMI if console::is_reporting() => crate::arch::cpu::stop(),
         #[cfg(feature = "gdb")]
         traps::NMI if crate::gdb::is_on() => {}
         vector => fatal::exception(frame, name(vector)),

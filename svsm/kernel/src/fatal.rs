@@ -4,11 +4,10 @@
 use crate::arch::percpu::this_cpu;
 use crate::arch::traps::{self, TrapFrame};
 use crate::arch::{cpu, stack_trace};
-use crate::console::log;
+use crate::console::{self, log};
 use crate::mm::{is_guard, try_read_own};
 use crate::platform::platform;
 use core::fmt::Arguments;
-use core::sync::atomic::{AtomicBool, Ordering};
 use svsm_abi::termination::Reason;
 
 /// Stops the SVSM, and with it the VM, for a reason.
@@ -110,19 +109,16 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     end(Reason::Panic)
 }
 
-/// Set when a CPU has begun to report a failure.
-static ENDING: AtomicBool = AtomicBool::new(false);
-
-/// Whether a CPU has begun to report a failure.
-pub fn is_ending() -> bool {
-    ENDING.load(Ordering::SeqCst)
-}
-
-/// A failure while another one is being reported ends at once.
+/// A failure while another one is being reported ends at once; on another CPU it waits for that report's end, which is the VM's.
 fn begin(reason: Reason) {
-    ENDING.store(true, Ordering::SeqCst);
     if this_cpu().failing.replace(true) {
         platform().terminate(reason)
+    }
+    if !console::report() {
+        loop {
+            // Not HLT: it could raise another exception.
+            core::hint::spin_loop();
+        }
     }
 }
 

@@ -251,6 +251,12 @@ impl Failure {
         let console = all.join("\n");
         let mut rest = console.as_str();
         for text in &self.texts {
+            if let Some(text) = text.strip_prefix('!') {
+                if rest.contains(text) {
+                    return Some(format!("{text:?} comes after the rest"));
+                }
+                continue;
+            }
             match rest.split_once(text.as_str()) {
                 Some((_, behind)) => rest = behind,
                 None => return Some(format!("no {text:?}, where it was to be, in the report")),

@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::mistake::plant;
+use crate::turn::Turn;
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use std::vec::Vec;
@@ -13,7 +14,7 @@ struct Svsm {
     service: (Gate, UnsafeCell<()>),
     calls: (CallLock, UnsafeCell<()>),
     entropy: (Spin, UnsafeCell<()>),
-    line: (Spin, UnsafeCell<()>),
+    line: (Turn, UnsafeCell<()>),
 }
 
 impl Svsm {
@@ -27,20 +28,20 @@ impl Svsm {
     }
 
     /// A line on the console.
-    fn log(&self) {
-        let _line = self.line.0.lock();
+    fn log(&self, cpu: u32) {
+        let _line = self.line.0.take(cpu, || 0, 0).unwrap();
         self.line.1.with_mut(|_| ());
     }
 
     /// Random numbers for a service; a source that fails its tests is reported while it is held.
-    fn random(&self) {
+    fn random(&self, cpu: u32) {
         let _source = self.entropy.0.lock();
         self.entropy.1.with_mut(|_| ());
-        self.log();
+        self.log(cpu);
     }
 
     /// A TPM command: who finds the service taken goes away, who has it finishes.
-    fn tpm_command(&self) -> bool {
+    fn tpm_command(&self, cpu: u32) -> bool {
         let Some(_hold) = self.service.0.try_enter() else {
             return false;
         };
@@ -48,7 +49,7 @@ impl Svsm {
         if let Some(_request) = self.calls.0.read() {
             self.calls.1.with(|_| ());
         }
-        self.random();
+        self.random(cpu);
         let _response = self.registrations();
         self.calls.1.with(|_| ());
         true
@@ -76,7 +77,7 @@ impl Svsm {
     }
 }
 
-fn check(vcpus: &'static [fn(&Svsm)]) {
+fn check(vcpus: &'static [fn(&Svsm, u32)]) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(2);
     model.check(move || {
@@ -84,31 +85,32 @@ fn check(vcpus: &'static [fn(&Svsm)]) {
             service: (Gate::new(), UnsafeCell::new(())),
             calls: (CallLock::new(), UnsafeCell::new(())),
             entropy: (Spin::new(), UnsafeCell::new(())),
-            line: (Spin::new(), UnsafeCell::new(())),
+            line: (Turn::new(), UnsafeCell::new(())),
         });
         let (first, others) = vcpus.split_first().unwrap();
         let others: Vec<_> = others
             .iter()
-            .map(|vcpu| {
+            .zip(1..)
+            .map(|(vcpu, cpu)| {
                 let svsm = Arc::clone(&svsm);
-                loom::thread::spawn(move || vcpu(&svsm))
+                loom::thread::spawn(move || vcpu(&svsm, cpu))
             })
             .collect();
-        first(&svsm);
+        first(&svsm, 0);
         for vcpu in others {
             vcpu.join().unwrap();
         }
         // All locks are free again.
-        assert!(svsm.create_vcpu() && svsm.tpm_command());
+        assert!(svsm.create_vcpu() && svsm.tpm_command(0));
     });
 }
 
 fn command_and_create() {
     check(&[
-        |svsm| {
-            svsm.tpm_command();
+        |svsm, cpu| {
+            svsm.tpm_command(cpu);
         },
-        |svsm| {
+        |svsm, _| {
             svsm.create_vcpu();
             svsm.look_for_call();
         },
@@ -117,13 +119,13 @@ fn command_and_create() {
 
 fn two_commands() {
     check(&[
-        |svsm| {
-            svsm.tpm_command();
+        |svsm, cpu| {
+            svsm.tpm_command(cpu);
         },
-        |svsm| {
+        |svsm, cpu| {
             svsm.look_for_call();
-            svsm.tpm_command();
-            svsm.log();
+            svsm.tpm_command(cpu);
+            svsm.log(cpu);
         },
     ]);
 }
@@ -141,13 +143,13 @@ fn two_tpm_commands_do_not_wait_for_each_other() {
 #[test]
 fn three_vcpus_on_the_request_path_all_finish() {
     check(&[
-        |svsm| {
-            svsm.tpm_command();
+        |svsm, cpu| {
+            svsm.tpm_command(cpu);
         },
-        |svsm| {
+        |svsm, _| {
             svsm.create_vcpu();
         },
-        |svsm| svsm.look_for_call(),
+        |svsm, _| svsm.look_for_call(),
     ]);
 }
 

@@ -47,6 +47,7 @@ pub fn run(name: &str) {
             0
         }),
         "panic-while-others-print" => while_others_print(),
+        "panic-on-all" => on_all(),
         "panic-in-panic" => panic!("first: {}", Panics),
         "fault-in-panic" => panic!("first: {}", Faults),
         "index" => drop(black_box(CONSTANT[black_box(2)])),
@@ -120,6 +121,17 @@ fn while_others_print() {
         });
     }
     smp::wait(|| PRINTED.load(Ordering::Relaxed) > 20);
+    outer(this_cpu().index.get() as u64);
+}
+
+/// All CPUs panic at once; one of them reports it.
+fn on_all() {
+    for index in smp::others() {
+        let _ = smp::give(index, |index| {
+            outer(index as u64);
+            0
+        });
+    }
     outer(this_cpu().index.get() as u64);
 }
 

@@ -1,18 +1,22 @@
 //! The console: COM1.
 
+use crate::arch::cpu;
 use crate::uart::Uart;
 use svsm_core::boot_params::SERIAL_PORT;
 
 /// The port.
 pub const PORT: Uart = Uart(SERIAL_PORT);
 
-/// Looks at the line status until a byte is sent all the same: there may be no port.
-const PATIENCE: u32 = 100_000;
+/// Cycles until a byte is sent all the same, a fraction of a second: nobody may be there to read it.
+const PATIENCE: u64 = 1 << 29;
 
 /// Writes a line.
 pub fn write(bytes: &[u8]) {
     for &byte in bytes {
-        let _ready = (0..PATIENCE).any(|_| PORT.is_ready());
+        let begun = cpu::tsc();
+        while !PORT.is_ready() && cpu::tsc().wrapping_sub(begun) < PATIENCE {
+            core::hint::spin_loop();
+        }
         PORT.send(byte);
     }
 }
