@@ -36,7 +36,11 @@ pub fn parse(line: &str) {
                 }
             }
             ("ap-delay", Some(_)) => match option.number() {
-                Ok(seed) => starts::delay(seed),
+                Ok(seed) => starts::shuffle(seed),
+                Err(error) => say!("{error}"),
+            },
+            ("ap-late", Some(_)) => match option.number() {
+                Ok(ms) => starts::delay_all(ms),
                 Err(error) => say!("{error}"),
             },
             ("without", Some("nx")) => platform::hide_nx(),

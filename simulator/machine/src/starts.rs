@@ -1,5 +1,6 @@
 //! When a created vCPU starts: at once, unless the options have it otherwise. `ap-delay=SEED` lets each wait for a time that
-//! looks random, so that they start in another order and at another pace with each seed; `madt=dead:N` lets some never start.
+//! looks random, so that they start in another order and at another pace with each seed; `ap-late=MS` lets all start so many
+//! milliseconds late; `madt=dead:N` lets some never start.
 
 use crate::arch::time;
 use acpi_madt::Random;
@@ -12,13 +13,23 @@ const BITS: u64 = 26;
 const SIZES: u64 = 5;
 
 static DELAYED: AtomicBool = AtomicBool::new(false);
+/// Whether the delay is by [`SEED`], and not [`LATE_NS`] for all.
+static SHUFFLED: AtomicBool = AtomicBool::new(false);
+static LATE_NS: AtomicU64 = AtomicU64::new(0);
 static SEED: AtomicU64 = AtomicU64::new(0);
 /// Number of the first processor that never starts.
 static FIRST_DEAD: AtomicUsize = AtomicUsize::new(usize::MAX);
 
-/// Takes the option's value.
-pub fn delay(seed: u64) {
+/// Takes the value of `ap-delay`.
+pub fn shuffle(seed: u64) {
     SEED.store(seed, Ordering::Relaxed);
+    SHUFFLED.store(true, Ordering::Relaxed);
+    DELAYED.store(true, Ordering::Relaxed);
+}
+
+/// Takes the value of `ap-late`.
+pub fn delay_all(ms: u64) {
+    LATE_NS.store(ms.saturating_mul(1_000_000), Ordering::Relaxed);
     DELAYED.store(true, Ordering::Relaxed);
 }
 
@@ -40,6 +51,10 @@ pub fn due(index: usize) -> Option<u64> {
     if !delayed() {
         return Some(0);
     }
+    let late = time::now().saturating_add(LATE_NS.load(Ordering::Relaxed));
+    if !SHUFFLED.load(Ordering::Relaxed) {
+        return Some(late);
+    }
     let mut all = Random::new(SEED.load(Ordering::Relaxed));
     // With one seed in two all are of the same size, which mixes them best; else some come at once and some late.
     let common = BITS - all.below(SIZES);
@@ -50,5 +65,5 @@ pub fn due(index: usize) -> Option<u64> {
     } else {
         own.of_any_size(BITS + 1)
     };
-    Some(time::now() + delay)
+    Some(late.saturating_add(delay))
 }

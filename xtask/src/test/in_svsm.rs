@@ -24,6 +24,8 @@ use crate::watch::{End, Outcome};
 const FAILURES: &str = "svsm/kernel/cases/provoked.txt";
 /// Processors of the suite's boots, and MiB of memory.
 const SIZE: (u32, u64) = (4, 512);
+/// Milliseconds until APs come that are too late: the SVSM waits for 2,000, the tests after it take some thousand.
+const LATE_MS: u64 = 2_300;
 /// Time for one boot; it takes a few seconds.
 const LIMIT: Duration = Duration::from_secs(180);
 /// Fewest tests that a boot must have run.
@@ -57,6 +59,8 @@ pub fn steps<'a>(paths: &'a Paths, stage: &'a Stage) -> Vec<Step<'a>> {
             Step::new(name, move |_| boots.suite(on)).alone()
         })
         .collect();
+    let late = format!("SVSM tests, SNP, {} vCPUs too late", SIZE.0 - 1);
+    steps.push(Step::new(late, move |_| boots.late()).alone());
     match failures(paths) {
         Ok(failures) => steps.extend(failures.into_iter().map(|failure| {
             let name = format!("SVSM failure: {}", failure.name);
@@ -80,15 +84,16 @@ impl Boots<'_> {
         image: &std::path::Path,
         size: (u32, u64),
         name: &str,
+        options: &str,
     ) -> Result<Outcome> {
         let qemu = Stage::need(&self.stage.qemu)?.clone();
         let machine = match on {
-            On::Native => native::machine(self.paths, qemu, image, size, "")?,
+            On::Native => native::machine(self.paths, qemu, image, size, options)?,
             On::Snp => {
                 let payload = qemu::Payload::Snp {
                     machine: Program::Machine.path(self.paths),
                     image: image.to_path_buf(),
-                    options: String::new(),
+                    options: options.to_owned(),
                     files: Vec::new(),
                     programs: Program::TESTS,
                 };
@@ -104,7 +109,7 @@ impl Boots<'_> {
 
     fn suite(&self, on: On) -> Result<Verdict> {
         let image = Stage::need(&self.stage.tests)?;
-        let outcome = self.run(on, &image.path, SIZE, "svsm-tests")?;
+        let outcome = self.run(on, &image.path, SIZE, "svsm-tests", "")?;
         let lines: Vec<&str> = outcome
             .lines
             .iter()
@@ -127,6 +132,18 @@ impl Boots<'_> {
         Ok(Verdict::Many(many))
     }
 
+    /// All APs come after the SVSM has given them up, into its tests: they must touch nothing.
+    fn late(&self) -> Result<Verdict> {
+        let image = Stage::need(&self.stage.tests)?;
+        let options = format!("ap-late={LATE_MS} trace=ap");
+        let outcome = self.run(On::Snp, &image.path, SIZE, "svsm-tests-late", &options)?;
+        let problem = late_problem(&outcome)
+            .or_else(|| native::ready_problem(&outcome, 1))
+            .or_else(|| end_problem(On::Snp, &outcome, Reason::NoGuest));
+        report::judge(self.paths, &outcome, problem)?;
+        Ok(passed())
+    }
+
     fn failure(&self, failure: &Failure) -> Result<Verdict> {
         // Images are made one at a time, as they need the same tool.
         static MAKING: Mutex<()> = Mutex::new(());
@@ -137,7 +154,7 @@ impl Boots<'_> {
             build::image(self.paths, &name, &Contents::Failure(&failure.name))?
         };
         for on in [On::Native, On::Snp] {
-            let outcome = self.run(on, &image.path, (2, 256), &name)?;
+            let outcome = self.run(on, &image.path, (2, 256), &name, "")?;
             let problem = failure
                 .problem(self.paths, &outcome)
                 .or_else(|| end_problem(on, &outcome, failure.reason))
@@ -146,6 +163,38 @@ impl Boots<'_> {
         }
         Ok(passed())
     }
+}
+
+/// Why this is not a boot whose APs were given up, came then, and did no harm to the tests.
+fn late_problem(outcome: &Outcome) -> Option<String> {
+    let lines: Vec<&str> = outcome
+        .lines
+        .iter()
+        .map(|line| line.text.as_str())
+        .collect();
+    let aps = SIZE.0 as usize - 1;
+    let given_up = lines
+        .iter()
+        .filter(|line| line.contains("did not come up; going on without it"))
+        .count();
+    // Who is given up was not there before; the boot CPU is in the trace as well.
+    let came = outcome
+        .machine_text()
+        .matches("Ap: VMPL0 Runnable")
+        .count()
+        .saturating_sub(1);
+    if (given_up, came) != (aps, aps) {
+        return Some(format!(
+            "{given_up} given up, {came} came during the tests, not {aps}"
+        ));
+    }
+    let failed = match many(&lines) {
+        Ok(many) => many.failed.into_iter().map(|(name, _)| name),
+        Err(problem) => return Some(problem),
+    };
+    // This one is about what the host did here.
+    let failed: Vec<String> = failed.collect();
+    (failed != ["host::all_vcpus_are_online"]).then(|| format!("failed: {failed:?}"))
 }
 
 /// Why the SVSM did not end for this reason, if it did not.
