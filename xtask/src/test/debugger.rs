@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use svsm_abi::termination::Reason;
+
 use crate::cli::Platform;
 use crate::debug;
 use crate::host;
@@ -47,7 +49,7 @@ continue
 ";
 
 /// What it says then, in this order.
-const SAYS: [&str; 8] = [
+const SAYS: [&str; 7] = [
     "Breakpoint 1, svsm_kernel_gdb::boot::ready",
     " in svsm_kernel_gdb::boot::run",
     "0x1122334455667788",
@@ -55,20 +57,114 @@ const SAYS: [&str; 8] = [
     "=> 0xffffffff8",
     "* 1 ",
     "Breakpoint 2, svsm_kernel_gdb::fatal::stop",
-    "exited normally",
+];
+
+/// A call of address 0.
+const EXCEPTION: &str = "\
+set pagination off
+set confirm off
+set width 0
+break svsm_kernel_gdb::boot::ready
+continue
+delete
+set var $r12 = 0x5afec0de
+set var $rip = 0
+continue
+info registers rip
+info registers r12
+continue
+";
+
+/// What is said of it.
+const EXCEPTION_SAYS: [&str; 4] = [
+    "Breakpoint 1, svsm_kernel_gdb::boot::ready",
+    "received signal SIGSEGV",
+    "0x0",
+    "0x5afec0de",
+];
+
+/// An index that is out of bounds, as the compiler's own check reports it; its place in the source is made up.
+const PANIC: &str = "\
+set pagination off
+set confirm off
+set width 0
+break svsm_kernel_gdb::boot::ready
+continue
+delete
+set language c
+set var $place = (unsigned long)&__boot_stack_bottom + 64
+set var *(unsigned long *)$place = $place + 64
+set var *(unsigned long *)($place + 8) = 6
+set var *(unsigned int *)($place + 16) = 7
+set var *(unsigned int *)($place + 20) = 9
+set var *(unsigned long *)($place + 64) = 0x73722e626467
+set var $rdi = 5
+set var $rsi = 3
+set var $rdx = $place
+set language rust
+set var $rip = core::panicking::panic_bounds_check
+continue
+backtrace
+continue
+";
+
+/// What is said of it.
+const PANIC_SAYS: [&str; 3] = [
+    "Breakpoint 1, svsm_kernel_gdb::boot::ready",
+    "received signal SIGABRT",
+    " in core::panicking::panic_bounds_check",
+];
+
+/// One session with gdb.
+struct Session {
+    name: &'static str,
+    script: &'static str,
+    /// What gdb says, in this order.
+    says: &'static [&'static str],
+    /// Why the SVSM ends.
+    reason: Reason,
+    /// Lines of the console.
+    lines: &'static [&'static str],
+}
+
+const SESSIONS: [Session; 3] = [
+    Session {
+        name: "debugger",
+        script: SCRIPT,
+        says: &SAYS,
+        reason: Reason::NoGuest,
+        lines: &["svsm: ready: 2 vCPUs"],
+    },
+    Session {
+        name: "debugger, exception",
+        script: EXCEPTION,
+        says: &EXCEPTION_SAYS,
+        reason: Reason::Exception,
+        lines: &["svsm: fatal: exception 14 (page fault), error 0x10, at 0x0, cr2 0x0"],
+    },
+    Session {
+        name: "debugger, panic",
+        script: PANIC,
+        says: &PANIC_SAYS,
+        reason: Reason::Panic,
+        lines: &[
+            "svsm: fatal: panic at gdb.rs:7:9: index out of bounds: the len is 3 but the index is 5",
+        ],
+    },
 ];
 
 /// All steps.
 pub fn steps<'a>(paths: &'a Paths, stage: &'a Stage) -> Vec<Step<'a>> {
-    vec![
-        Step::new("debugger, SNP", move |_| {
-            session(paths, stage, Platform::Snp)
-        }),
-        Step::new("debugger, native", move |_| {
-            session(paths, stage, Platform::Native)
-        }),
-        Step::new("debugger, noise", move |_| noise(paths, stage)),
-    ]
+    let mut steps = vec![Step::new("debugger, noise", move |_| noise(paths, stage))];
+    for session in &SESSIONS {
+        for (platform, label) in [(Platform::Snp, "SNP"), (Platform::Native, "native")] {
+            let name = format!("{}, {label}", session.name);
+            steps.push(Step::new(name.clone(), move |_| {
+                session.run(paths, stage, platform, &name.replace(", ", "-"))
+            }));
+        }
+    }
+    steps
 }
 
 fn machine(paths: &Paths, stage: &Stage, platform: Platform) -> Result<Machine> {
@@ -77,41 +173,43 @@ fn machine(paths: &Paths, stage: &Stage, platform: Platform) -> Result<Machine> 
     debug::machine(paths, qemu, image, platform, (2, 256))
 }
 
-/// A session in batch mode, to the boot's end.
-fn session(paths: &Paths, stage: &Stage, platform: Platform) -> Result<Verdict> {
-    host::require(&[packages::GDB])?;
-    let machine = machine(paths, stage, platform)?;
-    let name = match platform {
-        Platform::Snp => "test-debugger-snp",
-        Platform::Native => "test-debugger-native",
-    };
-    let script = paths.images().join(format!("{name}.gdb"));
-    fs::write(&script, SCRIPT)?;
-    let mut running = machine.start(paths, name)?;
-    let mut gdb = debug::gdb(paths, &machine)?;
-    gdb.args(["-nx", "-batch", "-x"]).arg(&script);
-    let said = process::run(&mut gdb, LIMIT, |_| {})?.all;
-    fs::write(paths.logs().join(format!("{name}.gdb.log")), &said)?;
-    let mut rest = said.as_str();
-    for text in SAYS {
-        let Some((_, after)) = rest.split_once(text) else {
-            bail!(
-                "gdb did not say {text:?}:\n{said}\nThe console:\n{}",
-                running.console()
-            );
+impl Session {
+    /// In batch mode, to the boot's end.
+    fn run(&self, paths: &Paths, stage: &Stage, platform: Platform, name: &str) -> Result<Verdict> {
+        host::require(&[packages::GDB])?;
+        let machine = machine(paths, stage, platform)?;
+        let name = format!("test-{name}");
+        let script = paths.images().join(format!("{name}.gdb"));
+        fs::write(&script, self.script)?;
+        let mut running = machine.start(paths, &name)?;
+        let mut gdb = debug::gdb(paths, &machine)?;
+        gdb.args(["-nx", "-batch", "-x"]).arg(&script);
+        let said = process::run(&mut gdb, LIMIT, |_| {})?.all;
+        fs::write(paths.logs().join(format!("{name}.gdb.log")), &said)?;
+        let mut rest = said.as_str();
+        let ended = match self.reason {
+            Reason::NoGuest => "exited normally".to_owned(),
+            // gdb's number is octal.
+            reason => format!("exited with code {:02o}", reason as u8),
         };
-        rest = after;
+        for text in self.says.iter().copied().chain([ended.as_str()]) {
+            let Some((_, after)) = rest.split_once(text) else {
+                bail!(
+                    "gdb did not say {text:?}:\n{said}\nThe console:\n{}",
+                    running.console()
+                );
+            };
+            rest = after;
+        }
+        let end = running.wait(Duration::from_secs(20))?;
+        ensure!(end.is_some(), "the boot did not end after gdb");
+        let console = running.console();
+        let on = "svsm: debugger: on, at COM2: this image keeps no secret";
+        for line in [&on].into_iter().chain(self.lines) {
+            ensure!(console.contains(line), "no line {line:?}:\n{console}");
+        }
+        Ok(passed())
     }
-    let end = running.wait(Duration::from_secs(20))?;
-    ensure!(end.is_some(), "the boot did not end after gdb");
-    let console = running.console();
-    for line in [
-        "svsm: debugger: on, at COM2: this image keeps no secret",
-        "svsm: ready: 2 vCPUs",
-    ] {
-        ensure!(console.contains(line), "no line {line:?}:\n{console}");
-    }
-    Ok(passed())
 }
 
 /// Bytes that no debugger sends, then what one does: the stub answers, and the boot goes on.
