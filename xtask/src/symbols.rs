@@ -51,6 +51,7 @@ fn subject_of(line: &str, programs: &[Program]) -> Option<Vec<Program>> {
             Some(of(&[Program::Shim, Program::Probe, Program::Conformance]))
         }
         Some(_) => None,
+        None if line.starts_with("loader: fatal: ") => Some(vec![Program::NativeLoader]),
         None if line.starts_with("svsm: service ") => Some(of(&[
             Program::Vtpm,
             Program::VtpmKnownSeeds,

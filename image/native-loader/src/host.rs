@@ -8,6 +8,7 @@ use boot_info::acpi::{self, AcpiError};
 use boot_info::{Memory, StartInfo};
 use igvm_loader::{HostParameters, MemoryMapEntry, MemoryMapEntryType, PAGE_SIZE};
 
+use crate::arch::fault;
 use crate::arch::memory::Physical;
 use crate::say;
 
@@ -102,6 +103,7 @@ fn options(line: &str) -> Lies {
     let mut lies = Lies::default();
     for word in line.split_whitespace() {
         match word.split_once('=') {
+            None if word == "fault" => fault::provoke(),
             Some(("madt", text)) => match Lies::parse(text) {
                 Ok(parsed) => lies = parsed,
                 Err(error) => say!("madt: {error}"),

@@ -7,6 +7,7 @@
 //! | option | what |
 //! |---|---|
 //! | `madt=...` | a MADT other than firmware's, for tests of who reads it |
+//! | `fault` | execute what is no instruction, to see what the loader says of it |
 //!
 //! What it says goes to COM1, in lines that start with `loader: `. When it cannot go on, it says `loader: fatal: ` and
 //! ends QEMU by isa-debug-exit (see [`exit`]).
@@ -30,6 +31,7 @@ use exit::ExitStatus;
 /// The first Rust code. `magic` and `info` are EAX and EBX at the entry.
 extern "sysv64" fn loader_main(magic: u32, info: u32) -> ! {
     console::init();
+    arch::fault::catch();
     let info = match StartInfo::read(&Physical, magic, info.into()) {
         Ok(info) => info,
         Err(error) => fatal!(ExitStatus::BadPlatform, "{error}"),

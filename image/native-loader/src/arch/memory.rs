@@ -15,7 +15,7 @@ unsafe extern "C" {
 }
 
 /// The loader's own memory: code, data, stack, heap, page tables.
-fn own() -> (u64, u64) {
+pub(super) fn own() -> (u64, u64) {
     (
         &raw const __image_start as u64,
         &raw const __image_end as u64,

@@ -2,6 +2,7 @@
 
 pub mod enter;
 mod entry;
+pub mod fault;
 mod heap;
 pub mod memory;
 pub mod port;

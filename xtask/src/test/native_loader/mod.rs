@@ -12,6 +12,7 @@ use crate::compile::{self, Program};
 use crate::paths::Paths;
 use crate::qemu::{Machine, Payload};
 use crate::report;
+use crate::symbols;
 use crate::test::runner::{Step, Verdict, passed};
 use crate::test::stage::Stage;
 use crate::watch::{End, Outcome, Watch};
@@ -19,6 +20,8 @@ use image::{END, Tiny, WORDS};
 
 /// Where no machine of these tests has RAM, but the IGVM library has no objection: 3 GiB.
 const NO_RAM: u64 = 0xC000_0000;
+/// QEMU's status after a bug in the loader.
+const INTERNAL: i32 = 43;
 /// Pages of low RAM up to the extended BIOS data area, which SeaBIOS keeps at 0x9FC00.
 const LOW_PAGES: u32 = 0x9F;
 
@@ -30,6 +33,9 @@ pub fn steps<'a>(paths: &'a Paths, stage: &'a Stage) -> Vec<Step<'a>> {
         }),
         Step::new("native loader: images it refuses", move |_| {
             refusals(paths, stage)
+        }),
+        Step::new("native loader: a fault of its own", move |_| {
+            fault(paths, stage)
         }),
     ]
 }
@@ -171,6 +177,40 @@ fn refusals(paths: &Paths, stage: &Stage) -> Result<Verdict> {
         report::judge(paths, &outcome, problem)?;
     }
     Ok(Verdict::Passed(format!("{} images", images.len())))
+}
+
+/// An exception in the loader is told, with its place.
+fn fault(paths: &Paths, stage: &Stage) -> Result<Verdict> {
+    compile::bare_metal(paths, &[Program::NativeLoader])?;
+    let outcome = boot(
+        paths,
+        stage,
+        "fault",
+        &Tiny::good().file()?,
+        (1, 64),
+        "fault",
+    )?;
+    let lines: Vec<&str> = outcome
+        .lines
+        .iter()
+        .map(|line| line.text.as_str())
+        .collect();
+    let console = lines.join("\n");
+    let names = symbols::annotate(paths, outcome.programs, &console);
+    let text = "loader: fatal: exception 6, error 0x0, at 0x1";
+    let missing = [text, "loader: rax ", "loader: r12 ", "called from 0x1"]
+        .into_iter()
+        .find(|text| !console.contains(text));
+    let place = "native_loader::loader_main";
+    let problem = if outcome.end != End::Status(INTERNAL) {
+        Some(format!("{:?}, not status {INTERNAL}", outcome.end))
+    } else if let Some(text) = missing {
+        Some(format!("no {text:?}"))
+    } else {
+        (!names.contains(place)).then(|| format!("no {place} among the names:\n{names}"))
+    };
+    report::judge(paths, &outcome, problem)?;
+    Ok(passed())
 }
 
 fn boot(
