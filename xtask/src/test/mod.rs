@@ -69,19 +69,22 @@ pub fn test(paths: &Paths, options: &TestOptions) -> Result<ExitCode> {
             .as_ref()
             .is_none_or(|filter| step.name.to_lowercase().contains(&filter.to_lowercase()))
     };
-    let mut static_checks = checks::steps(paths);
-    static_checks.extend(soundness::steps(paths));
-    static_checks.retain(wanted);
     let program = tpm::Program::default();
     let mut flows = tpm::steps(paths, &program, &options.tpm)?;
     flows.retain(wanted);
-    let mut compare = tpm_compare::steps(paths, options.long);
-    compare.push(madt::step(paths));
-    compare.extend(fuzz::steps(paths, options.long));
-    compare.retain(wanted);
+    let mut static_checks = checks::steps(paths);
+    static_checks.extend(soundness::steps(paths));
+    static_checks.retain(wanted);
+    if !flows.is_empty() {
+        // Beside the last of them: its program is linked by one processor.
+        static_checks.push(tpm::prepare(paths, &program, &options.tpm));
+    }
     let stage = stage::Stage::default();
     // What needs all processors first, then the longest, so that the rest goes on beside it.
     let mut boots = vtpm_guest::steps(paths, &stage, &options.tpm, options.long);
+    boots.extend(tpm_compare::steps(paths, options.long));
+    boots.push(madt::step(paths));
+    boots.extend(fuzz::steps(paths, options.long));
     boots.extend(boots::steps(paths, &stage, options.long));
     boots.extend(native_loader::steps(paths, &stage));
     boots.extend(debugger::steps(paths, &stage));
@@ -94,24 +97,14 @@ pub fn test(paths: &Paths, options: &TestOptions) -> Result<ExitCode> {
     boots.sort_by_key(|step| Reverse(step.slots));
     boots.retain(wanted);
     if options.list {
-        for step in static_checks
-            .iter()
-            .chain(&flows)
-            .chain(&compare)
-            .chain(&boots)
-        {
+        for step in static_checks.iter().chain(&flows).chain(&boots) {
             ui::say(&step.name);
         }
         return Ok(ExitCode::SUCCESS);
     }
     let mut tally = Tally::default();
     runner::run(static_checks, &mut tally);
-    if !flows.is_empty() {
-        let prepare = tpm::prepare(paths, &program, &options.tpm);
-        runner::run(vec![prepare], &mut tally);
-        runner::run(flows, &mut tally);
-    }
-    runner::run(compare, &mut tally);
+    runner::run(flows, &mut tally);
     if !boots.is_empty() {
         let mut prepare = stage::prepare(paths, &stage, &options.boots);
         if options.filter.is_some() {

@@ -77,7 +77,6 @@ pub fn prepare<'a>(paths: &'a Paths, program: &'a Program, options: &'a TpmOptio
         let _ = program.set(path);
         Ok(Verdict::Passed(format!("tpm2-tools {version}")))
     })
-    .alone()
 }
 
 /// A step for every flow.
