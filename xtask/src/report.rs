@@ -16,6 +16,10 @@ use crate::{monitor, native};
 
 /// QEMU's status when the machine refuses its image.
 pub const BAD_IMAGE: i32 = 39;
+/// QEMU's status after a bug in the native loader.
+pub const LOADER_FAULT: i32 = 43;
+/// QEMU's status when the machine's guest asks for termination.
+pub const TERMINATED: i32 = 33;
 
 /// QEMU's status for each way the machine ends a run: its own values (`simulator/machine/src/exit_status.rs`), doubled
 /// and made odd by the isa-debug-exit device.
@@ -219,14 +223,7 @@ pub fn launched_digest(outcome: &Outcome) -> Option<String> {
         .lines()
         .find(is_digest)
         .and_then(build::hexadecimal)
-        .or_else(|| {
-            outcome
-                .lines
-                .iter()
-                .map(|line| line.text.as_str())
-                .find(is_digest)
-                .and_then(build::hexadecimal)
-        })
+        .or_else(|| outcome.texts().find(is_digest).and_then(build::hexadecimal))
 }
 
 /// Tells what went wrong, and where the logs are.
@@ -253,14 +250,13 @@ pub fn explanation(paths: &Paths, outcome: &Outcome, problem: &str) -> String {
             text.push_str(&format!("{title}:\n{}", indent(content.trim_end())));
         }
     };
-    let lines = || outcome.lines.iter().map(|line| line.text.as_str());
     let is_machine = |line: &&str| line.starts_with("machine: ");
-    let console: Vec<&str> = lines().filter(|line| !is_machine(line)).collect();
+    let console: Vec<&str> = outcome.texts().filter(|line| !is_machine(line)).collect();
     part(
         "the console's last lines",
         &last_lines(&console.join("\n"), 12),
     );
-    let diagnosis: Vec<&str> = lines().filter(is_machine).collect();
+    let diagnosis: Vec<&str> = outcome.texts().filter(is_machine).collect();
     if diagnosis.is_empty() {
         let log = outcome.machine_text();
         part("the machine log's last lines", &last_lines(&log, 8));
@@ -272,7 +268,7 @@ pub fn explanation(paths: &Paths, outcome: &Outcome, problem: &str) -> String {
             .collect();
         part("the machine's diagnosis", &shown.join("\n"));
     }
-    let all: Vec<&str> = lines().collect();
+    let all: Vec<&str> = outcome.texts().collect();
     part(
         "addresses by name",
         &symbols::annotate(paths, outcome.programs, &all.join("\n")),

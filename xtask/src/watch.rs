@@ -79,6 +79,11 @@ impl Outcome {
         self.lines.iter().find(|line| line.text.contains(text))
     }
 
+    /// The console's lines.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.lines.iter().map(|line| line.text.as_str())
+    }
+
     /// The machine's own log.
     pub fn machine_text(&self) -> String {
         fs::read(&self.machine_log)

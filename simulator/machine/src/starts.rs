@@ -12,8 +12,7 @@ const BITS: u64 = 26;
 /// takes what is due in the processors' own.
 const SIZES: u64 = 5;
 
-static DELAYED: AtomicBool = AtomicBool::new(false);
-/// Whether the delay is by [`SEED`], and not [`LATE_NS`] for all.
+/// Whether there is a delay by [`SEED`], besides [`LATE_NS`].
 static SHUFFLED: AtomicBool = AtomicBool::new(false);
 static LATE_NS: AtomicU64 = AtomicU64::new(0);
 static SEED: AtomicU64 = AtomicU64::new(0);
@@ -24,18 +23,16 @@ static FIRST_DEAD: AtomicUsize = AtomicUsize::new(usize::MAX);
 pub fn shuffle(seed: u64) {
     SEED.store(seed, Ordering::Relaxed);
     SHUFFLED.store(true, Ordering::Relaxed);
-    DELAYED.store(true, Ordering::Relaxed);
 }
 
 /// Takes the value of `ap-late`.
 pub fn delay_all(ms: u64) {
     LATE_NS.store(ms.saturating_mul(1_000_000), Ordering::Relaxed);
-    DELAYED.store(true, Ordering::Relaxed);
 }
 
 /// Whether starts are delayed.
 pub fn delayed() -> bool {
-    DELAYED.load(Ordering::Relaxed)
+    SHUFFLED.load(Ordering::Relaxed) || LATE_NS.load(Ordering::Relaxed) != 0
 }
 
 /// From processor `first` on none starts.

@@ -63,7 +63,7 @@ pub(crate) fn ordering(mistake: Mistake, right: Ordering) -> Ordering {
 }
 
 #[cfg(all(test, loom))]
-pub(crate) use planted::{made, plant};
+pub(crate) use planted::{made, noticed, plant};
 
 #[cfg(all(test, loom))]
 mod planted {
@@ -79,6 +79,21 @@ mod planted {
     pub(crate) fn plant(mistake: Mistake) {
         PLANTED.set(Some(mistake));
     }
+
+    /// Tests that models fail, with these words, when a mistake is planted: `NAME MISTAKE MODEL WORDS`.
+    macro_rules! noticed {
+        ($($name:ident $mistake:ident $model:ident $words:literal)*) => {
+            $(
+                #[test]
+                #[should_panic(expected = $words)]
+                fn $name() {
+                    $crate::mistake::plant($crate::mistake::Mistake::$mistake);
+                    $model();
+                }
+            )*
+        };
+    }
+    pub(crate) use noticed;
 
     /// Whether the mistake is to be made.
     pub(crate) fn made(mistake: Mistake) -> bool {

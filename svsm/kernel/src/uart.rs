@@ -43,9 +43,16 @@ impl Uart {
         cpu::in8(self.0 + LINE_STATUS)
     }
 
-    /// Whether a byte can be sent.
-    pub fn is_ready(self) -> bool {
-        self.status() & READY != 0
+    /// Waits until a byte can be sent, so many cycles at most; whether it can.
+    pub fn wait_ready(self, cycles: u64) -> bool {
+        let begun = cpu::tsc();
+        while self.status() & READY == 0 {
+            if cpu::tsc().wrapping_sub(begun) > cycles {
+                return false;
+            }
+            core::hint::spin_loop();
+        }
+        true
     }
 
     /// Sends a byte.

@@ -25,8 +25,6 @@ const LIARS: u32 = 4;
 const SHUFFLED: u32 = 8;
 /// Boots with shuffled starts.
 const SHUFFLES: [u64; 2] = [20, 1000];
-/// QEMU's status when the SVSM ends its guest on the SNP machine.
-const TERMINATED: i32 = 33;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Platform {
@@ -204,7 +202,7 @@ impl Fate {
             }
         };
         let status = match platform {
-            Platform::Snp => TERMINATED,
+            Platform::Snp => report::TERMINATED,
             Platform::Native => native::status(reason),
         };
         if outcome.end != End::Status(status) {
@@ -217,7 +215,7 @@ impl Fate {
 
 /// The order in which processors began to run the SVSM, from the machine's trace:
 /// `machine: [3 VMPL9 0] Ap: VMPL0 Runnable vmsa …`.
-fn order(log: &str) -> Vec<String> {
+pub fn order(log: &str) -> Vec<String> {
     log.lines()
         .filter(|line| line.contains("Ap: VMPL0 Runnable"))
         .filter_map(|line| {

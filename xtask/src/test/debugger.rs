@@ -23,13 +23,20 @@ use crate::test::stage::Stage;
 /// Time for a session, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// What gdb is told. The stack below RSP is the stub's own, so it is its far end that is written to.
-const SCRIPT: &str = "\
+/// What gdb is told first in every session.
+const OPENING: &str = "\
 set pagination off
 set confirm off
 set width 0
 break svsm_kernel_gdb::boot::ready
 continue
+";
+
+/// What it says then.
+const STOPPED: &str = "Breakpoint 1, svsm_kernel_gdb::boot::ready";
+
+/// What gdb is told. The stack below RSP is the stub's own, so it is its far end that is written to.
+const SCRIPT: &str = "\
 backtrace
 set language c
 set var *(unsigned long *)((char *)&__boot_stack_bottom + 64) = 0x1122334455667788
@@ -49,8 +56,7 @@ continue
 ";
 
 /// What it says then, in this order.
-const SAYS: [&str; 7] = [
-    "Breakpoint 1, svsm_kernel_gdb::boot::ready",
+const SAYS: [&str; 6] = [
     " in svsm_kernel_gdb::boot::run",
     "0x1122334455667788",
     "0x55667788",
@@ -61,11 +67,6 @@ const SAYS: [&str; 7] = [
 
 /// A call of address 0.
 const EXCEPTION: &str = "\
-set pagination off
-set confirm off
-set width 0
-break svsm_kernel_gdb::boot::ready
-continue
 delete
 set var $r12 = 0x5afec0de
 set var $rip = 0
@@ -76,20 +77,10 @@ continue
 ";
 
 /// What is said of it.
-const EXCEPTION_SAYS: [&str; 4] = [
-    "Breakpoint 1, svsm_kernel_gdb::boot::ready",
-    "received signal SIGSEGV",
-    "0x0",
-    "0x5afec0de",
-];
+const EXCEPTION_SAYS: [&str; 3] = ["received signal SIGSEGV", "0x0", "0x5afec0de"];
 
 /// An index that is out of bounds, as the compiler's own check reports it; its place in the source is made up.
 const PANIC: &str = "\
-set pagination off
-set confirm off
-set width 0
-break svsm_kernel_gdb::boot::ready
-continue
 delete
 set language c
 set var $place = (unsigned long)&__boot_stack_bottom + 64
@@ -109,8 +100,7 @@ continue
 ";
 
 /// What is said of it.
-const PANIC_SAYS: [&str; 3] = [
-    "Breakpoint 1, svsm_kernel_gdb::boot::ready",
+const PANIC_SAYS: [&str; 2] = [
     "received signal SIGABRT",
     " in core::panicking::panic_bounds_check",
 ];
@@ -180,7 +170,7 @@ impl Session {
         let machine = machine(paths, stage, platform)?;
         let name = format!("test-{name}");
         let script = paths.images().join(format!("{name}.gdb"));
-        fs::write(&script, self.script)?;
+        fs::write(&script, format!("{OPENING}{}", self.script))?;
         let mut running = machine.start(paths, &name)?;
         let mut gdb = debug::gdb(paths, &machine)?;
         gdb.args(["-nx", "-batch", "-x"]).arg(&script);
@@ -192,7 +182,8 @@ impl Session {
             // gdb's number is octal.
             reason => format!("exited with code {:02o}", reason as u8),
         };
-        for text in self.says.iter().copied().chain([ended.as_str()]) {
+        let says = self.says.iter().copied();
+        for text in [STOPPED].into_iter().chain(says).chain([ended.as_str()]) {
             let Some((_, after)) = rest.split_once(text) else {
                 bail!(
                     "gdb did not say {text:?}:\n{said}\nThe console:\n{}",

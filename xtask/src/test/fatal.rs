@@ -29,31 +29,43 @@ pub struct Case {
 impl Case {
     /// Why a run of it is no success, if it is none.
     pub fn problem(&self, outcome: &Outcome) -> Option<String> {
-        let console = || outcome.lines.iter().map(|line| line.text.as_str());
-        if let Some(line) = console().find(|line| line.starts_with("FAIL ")) {
+        if let Some(line) = outcome.texts().find(|line| line.starts_with("FAIL ")) {
             return Some(format!("the machine went on: {line}"));
         }
-        if !console().any(|line| line.ends_with(&format!("begin {}", self.name))) {
+        if !outcome
+            .texts()
+            .any(|line| line.ends_with(&format!("begin {}", self.name)))
+        {
             return Some("the case did not begin".to_owned());
         }
         if outcome.end != End::Status(self.status) {
             return Some(format!("{:?}, not status {}", outcome.end, self.status));
         }
-        let said = console().any(|line| line.starts_with("machine: ") && line.contains(&self.text));
+        let said = outcome
+            .texts()
+            .any(|line| line.starts_with("machine: ") && line.contains(&self.text));
         (!said).then(|| format!("no line of the machine has {:?}", self.text))
     }
 }
 
 /// All cases of a table.
 pub fn read(paths: &Paths, table: &str) -> Result<Vec<Case>> {
+    rows(paths, table, "NAME | CPUS | STATUS | TEXT", parse)
+}
+
+/// What the lines of a table are, but for comments and empty ones. `columns` is what is said when one is not.
+pub fn rows<T>(
+    paths: &Paths,
+    table: &str,
+    columns: &str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Vec<T>> {
     let text = fs::read_to_string(paths.root.join(table))
         .with_context(|| format!("cannot read {table}"))?;
     text.lines()
         .filter(|line| !line.starts_with('#') && !line.trim().is_empty())
         .map(|line| {
-            parse(line).with_context(|| {
-                format!("{table}: wanted NAME | CPUS | STATUS | TEXT, found {line:?}")
-            })
+            parse(line).with_context(|| format!("{table}: wanted {columns}, found {line:?}"))
         })
         .collect()
 }

@@ -1,11 +1,10 @@
 //! The tests inside the SVSM's kernel, on both platforms: each counts as one of the report. And the failures that it provokes:
 //! each boot must end with the right report and a backtrace of the right functions.
 
-use std::fs;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use svsm_abi::termination::{self, Reason};
 
 use crate::build::{self, Contents};
@@ -18,6 +17,7 @@ use crate::symbols;
 use crate::test::native::watch;
 use crate::test::runner::{Many, Step, Verdict, passed};
 use crate::test::stage::Stage;
+use crate::test::{cpus, fatal};
 use crate::watch::{End, Outcome};
 
 /// The table of failures.
@@ -30,8 +30,6 @@ const LATE_MS: u64 = 2_300;
 const LIMIT: Duration = Duration::from_secs(180);
 /// Fewest tests that a boot must have run.
 const LEAST: usize = 120;
-/// QEMU's status when the machine's guest asks for termination.
-const TERMINATED: i32 = 33;
 
 /// Where an image is booted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,11 +108,7 @@ impl Boots<'_> {
     fn suite(&self, on: On) -> Result<Verdict> {
         let image = Stage::need(&self.stage.tests)?;
         let outcome = self.run(on, &image.path, SIZE, "svsm-tests", "")?;
-        let lines: Vec<&str> = outcome
-            .lines
-            .iter()
-            .map(|line| line.text.as_str())
-            .collect();
+        let lines: Vec<&str> = outcome.texts().collect();
         let many = match many(&lines) {
             Ok(many) => many,
             Err(problem) => {
@@ -167,22 +161,14 @@ impl Boots<'_> {
 
 /// Why this is not a boot whose APs were given up, came then, and did no harm to the tests.
 fn late_problem(outcome: &Outcome) -> Option<String> {
-    let lines: Vec<&str> = outcome
-        .lines
-        .iter()
-        .map(|line| line.text.as_str())
-        .collect();
+    let lines: Vec<&str> = outcome.texts().collect();
     let aps = SIZE.0 as usize - 1;
     let given_up = lines
         .iter()
         .filter(|line| line.contains("did not come up; going on without it"))
         .count();
     // Who is given up was not there before; the boot CPU is in the trace as well.
-    let came = outcome
-        .machine_text()
-        .matches("Ap: VMPL0 Runnable")
-        .count()
-        .saturating_sub(1);
+    let came = cpus::order(&outcome.machine_text()).len().saturating_sub(1);
     if (given_up, came) != (aps, aps) {
         return Some(format!(
             "{given_up} given up, {came} came during the tests, not {aps}"
@@ -201,7 +187,7 @@ fn late_problem(outcome: &Outcome) -> Option<String> {
 fn end_problem(on: On, outcome: &Outcome, reason: Reason) -> Option<String> {
     let wanted = match on {
         On::Native => native::status(reason),
-        On::Snp => TERMINATED,
+        On::Snp => report::TERMINATED,
     };
     let code = format!("termination, reason {}:{} ", termination::SET, reason as u8);
     if outcome.end != End::Status(wanted) {
@@ -288,15 +274,17 @@ struct Failure {
 impl Failure {
     fn problem(&self, paths: &Paths, outcome: &Outcome) -> Option<String> {
         let begin = format!("svsm: test case: {}", self.name);
-        let lines = || outcome.lines.iter().map(|line| line.text.as_str());
-        if !lines().any(|line| line == begin) {
+        if !outcome.texts().any(|line| line == begin) {
             return Some("the case did not begin".to_owned());
         }
-        if let Some(line) = lines().find(|line| line.contains("did not end the SVSM")) {
+        if let Some(line) = outcome
+            .texts()
+            .find(|line| line.contains("did not end the SVSM"))
+        {
             return Some(line.to_owned());
         }
         // Each text in the same line as the one before, or in a later one.
-        let all: Vec<&str> = lines().collect();
+        let all: Vec<&str> = outcome.texts().collect();
         let console = all.join("\n");
         let mut rest = console.as_str();
         for text in &self.texts {
@@ -334,16 +322,8 @@ impl Failure {
 }
 
 fn failures(paths: &Paths) -> Result<Vec<Failure>> {
-    let text = fs::read_to_string(paths.root.join(FAILURES))
-        .with_context(|| format!("cannot read {FAILURES}"))?;
-    text.lines()
-        .filter(|line| !line.starts_with('#') && !line.trim().is_empty())
-        .map(|line| {
-            parse(line).with_context(|| {
-                format!("{FAILURES}: wanted NAME | REASON | TEXTS | FUNCTIONS, found {line:?}")
-            })
-        })
-        .collect()
+    let columns = "NAME | REASON | TEXTS | FUNCTIONS";
+    fatal::rows(paths, FAILURES, columns, parse)
 }
 
 fn parse(line: &str) -> Option<Failure> {

@@ -14,9 +14,6 @@ use crate::test::stage::Stage;
 use crate::watch::{End, Outcome};
 use svsm_abi::termination::{self, Reason};
 
-/// QEMU's status when the machine's guest asks for termination.
-const TERMINATED: i32 = 33;
-
 /// A protection: its name in the SVSM's lines, and how a processor without it is made on the SNP machine.
 struct Feature {
     name: &'static str,
@@ -144,14 +141,16 @@ impl Cells<'_> {
             Reason::Feature as u8
         );
         let said = |start: &str, text: &str| {
-            let mut lines = outcome.lines.iter().map(|line| line.text.as_str());
-            lines.any(|line| line.starts_with(start) && line.contains(text))
+            outcome
+                .texts()
+                .any(|line| line.starts_with(start) && line.contains(text))
         };
         let problem = line_problem(&outcome, Some(feature))
             .or_else(|| (!said("svsm: ", &reason)).then(|| format!("it did not say {reason:?}")))
             .or_else(|| (!said("machine: ", &code)).then(|| format!("no {code:?}")))
             .or_else(|| {
-                (outcome.end != End::Status(TERMINATED)).then(|| format!("{:?}", outcome.end))
+                (outcome.end != End::Status(report::TERMINATED))
+                    .then(|| format!("{:?}", outcome.end))
             })
             .or_else(|| {
                 outcome

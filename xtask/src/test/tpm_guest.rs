@@ -315,11 +315,7 @@ pub fn check(paths: &Paths, outcome: &Outcome, expected: &[&str]) -> Result<()> 
             report::explanation(paths, outcome, "it did not power off")
         );
     }
-    let texts: Vec<&str> = outcome
-        .lines
-        .iter()
-        .map(|line| line.text.as_str())
-        .collect();
+    let texts: Vec<&str> = outcome.texts().collect();
     if let Some(at) = texts
         .iter()
         .position(|text| text.contains("tpm-guest: FAIL"))

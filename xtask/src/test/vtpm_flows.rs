@@ -160,11 +160,7 @@ impl Plan {
 /// The guest must have come to an end, and nothing have failed.
 pub fn passed(paths: &Paths, outcome: &Outcome) -> Result<()> {
     let log = paths.show(&outcome.serial_log);
-    let texts: Vec<&str> = outcome
-        .lines
-        .iter()
-        .map(|line| line.text.as_str())
-        .collect();
+    let texts: Vec<&str> = outcome.texts().collect();
     if outcome.end != End::Status(0) {
         let last = texts.iter().rfind(|text| text.starts_with("vtpm-flows:"));
         bail!(

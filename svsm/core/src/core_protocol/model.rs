@@ -6,7 +6,7 @@ use super::agreement::{VALIDATED, VMSA, agree, vmsa_word};
 use crate::machine::{GuestMemory, MemoryFault, PageOpError, PageOps, Validation};
 use crate::memory_map::RamMap;
 use crate::memory_map::tests::{LIMIT, area};
-use crate::mistake::{Mistake, plant};
+use crate::mistake::noticed;
 use crate::page_map::{PageMap, PageState};
 use crate::request::{Registers, Served};
 use crate::sync::{AtomicU32, AtomicU64, CallLock, Ordering};
@@ -414,19 +414,6 @@ fn look_and_move() {
 #[test]
 fn nobody_looks_into_a_calling_area_that_has_moved() {
     look_and_move();
-}
-
-macro_rules! noticed {
-    ($($name:ident $mistake:ident $race:ident $message:literal)*) => {
-        $(
-            #[test]
-            #[should_panic(expected = $message)]
-            fn $name() {
-                plant(Mistake::$mistake);
-                $race();
-            }
-        )*
-    };
 }
 
 noticed! {

@@ -1,7 +1,7 @@
 //! CPUs print while another one fails: lines stay whole, the report is the last word. And a turn that its holder lost.
 
 use super::*;
-use crate::mistake::plant;
+use crate::mistake::noticed;
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 
@@ -117,19 +117,6 @@ fn a_report_is_the_last_word() {
 #[test]
 fn a_turn_that_was_lost_is_not_given_back() {
     a_slow_holder();
-}
-
-macro_rules! noticed {
-    ($($name:ident $mistake:ident $model:ident $message:literal)*) => {
-        $(
-            #[test]
-            #[should_panic(expected = $message)]
-            fn $name() {
-                plant(Mistake::$mistake);
-                $model();
-            }
-        )*
-    };
 }
 
 noticed! {

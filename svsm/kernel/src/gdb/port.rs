@@ -59,14 +59,11 @@ impl Connection for Line {
         if is_lost() {
             return Ok(());
         }
-        let begun = cpu::tsc();
-        while !PORT.is_ready() {
-            if cpu::tsc().wrapping_sub(begun) > clock::ticks(SEND_MS) {
-                LOST.store(true, Ordering::Relaxed);
-                return Ok(());
-            }
+        if PORT.wait_ready(clock::ticks(SEND_MS)) {
+            PORT.send(byte);
+        } else {
+            LOST.store(true, Ordering::Relaxed);
         }
-        PORT.send(byte);
         Ok(())
     }
 

@@ -20,8 +20,6 @@ use image::{END, Tiny, WORDS};
 
 /// Where no machine of these tests has RAM, but the IGVM library has no objection: 3 GiB.
 const NO_RAM: u64 = 0xC000_0000;
-/// QEMU's status after a bug in the loader.
-const INTERNAL: i32 = 43;
 /// Pages of low RAM up to the extended BIOS data area, which SeaBIOS keeps at 0x9FC00.
 const LOW_PAGES: u32 = 0x9F;
 
@@ -190,11 +188,7 @@ fn fault(paths: &Paths, stage: &Stage) -> Result<Verdict> {
         (1, 64),
         "fault",
     )?;
-    let lines: Vec<&str> = outcome
-        .lines
-        .iter()
-        .map(|line| line.text.as_str())
-        .collect();
+    let lines: Vec<&str> = outcome.texts().collect();
     let console = lines.join("\n");
     let names = symbols::annotate(paths, outcome.programs, &console);
     let text = "loader: fatal: exception 6, error 0x0, at 0x1";
@@ -202,8 +196,12 @@ fn fault(paths: &Paths, stage: &Stage) -> Result<Verdict> {
         .into_iter()
         .find(|text| !console.contains(text));
     let place = "native_loader::loader_main";
-    let problem = if outcome.end != End::Status(INTERNAL) {
-        Some(format!("{:?}, not status {INTERNAL}", outcome.end))
+    let problem = if outcome.end != End::Status(report::LOADER_FAULT) {
+        Some(format!(
+            "{:?}, not status {}",
+            outcome.end,
+            report::LOADER_FAULT
+        ))
     } else if let Some(text) = missing {
         Some(format!("no {text:?}"))
     } else {

@@ -1,6 +1,5 @@
 //! The console: COM1.
 
-use crate::arch::cpu;
 use crate::uart::Uart;
 use svsm_core::boot_params::SERIAL_PORT;
 
@@ -13,10 +12,7 @@ const PATIENCE: u64 = 1 << 29;
 /// Writes a line.
 pub fn write(bytes: &[u8]) {
     for &byte in bytes {
-        let begun = cpu::tsc();
-        while !PORT.is_ready() && cpu::tsc().wrapping_sub(begun) < PATIENCE {
-            core::hint::spin_loop();
-        }
+        let _ready = PORT.wait_ready(PATIENCE);
         PORT.send(byte);
     }
 }
